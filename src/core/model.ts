@@ -1,0 +1,127 @@
+/**
+ * What a model is before any GPU sees it: a config, weights that are read row by row in the type
+ * they are stored in, and the tokenizer's raw material. The readers (src/gguf, src/safetensors) make one;
+ * the engine (src/models) and the exports consume it.
+ */
+
+/** Weight types that stay as they are on the GPU. Spelled as GGUF spells them. */
+export type WeightType = 'F32' | 'F16' | 'BF16' | 'Q8_0' | 'Q4_0' | 'Q4_1';
+
+/** Block length in weights and block size in bytes, per type (ggml's layouts). */
+export const WEIGHT_BLOCKS: Record<WeightType, { length: number; bytes: number }> = {
+  F32: { length: 1, bytes: 4 },
+  F16: { length: 1, bytes: 2 },
+  BF16: { length: 1, bytes: 2 },
+  Q8_0: { length: 32, bytes: 34 },
+  Q4_0: { length: 32, bytes: 18 },
+  Q4_1: { length: 32, bytes: 20 },
+};
+
+/** Bytes of one row of `columns` weights. */
+export function rowBytes(type: WeightType, columns: number): number {
+  const block = WEIGHT_BLOCKS[type];
+  return (columns / block.length) * block.bytes;
+}
+
+/** The transformer's shape, under the keys of Hugging Face's config.json. */
+export interface ModelConfig {
+  model_type: string;
+  hidden_size: number;
+  intermediate_size: number;
+  num_hidden_layers: number;
+  num_attention_heads: number;
+  num_key_value_heads: number;
+  head_dim: number;
+  vocab_size: number;
+  max_position_embeddings: number;
+  rms_norm_eps: number;
+  rope_theta: number;
+  /**
+   * Divisors of the rope frequencies, head_dim / 2 of them (Llama 3's rope scaling, linear scaling),
+   * or null for plain rope. Frequency i is rope_theta^(-2i/head_dim) / rope_factors[i].
+   */
+  rope_factors: number[] | null;
+  tie_word_embeddings: boolean;
+  bos_token_id: number | null;
+  /** All ids that end a turn or a text. */
+  eos_token_id: number[];
+}
+
+/**
+ * One weight in Hugging Face's name and orientation: `[out, in]` for matrices, `[n]` for vectors
+ * (then one row). A GGUF file's q/k row permutation is already undone.
+ */
+export interface StoredTensor {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly type: WeightType;
+  /** The bytes of `count` whole rows from row `first`, in the type's own block layout. */
+  readRows(first: number, count: number): Promise<Uint8Array>;
+}
+
+/** A tokenizer as its file gives it; src/data/tokenizer builds the working one. */
+export type TokenizerSource =
+  | { kind: 'huggingface'; tokenizer: object; config: object }
+  | { kind: 'gguf'; keys: GgufTokenizerKeys };
+
+/** The `tokenizer.ggml.*` keys of a GGUF file. */
+export interface GgufTokenizerKeys {
+  model: string;
+  pre: string | null;
+  tokens: string[];
+  token_type: number[] | null;
+  scores: number[] | null;
+  merges: string[] | null;
+  bos_token_id: number | null;
+  eos_token_id: number | null;
+  eot_token_id: number | null;
+  unknown_token_id: number | null;
+  padding_token_id: number | null;
+  add_bos_token: boolean | null;
+  add_eos_token: boolean | null;
+  add_space_prefix: boolean | null;
+}
+
+export interface ModelSource {
+  /** What people call it: a hub id, general.name, or the folder's name. */
+  readonly name: string;
+  readonly format: 'gguf' | 'safetensors';
+  readonly config: ModelConfig;
+  /** By Hugging Face name; `lm_head.weight` is absent where the head is tied. */
+  readonly tensors: ReadonlyMap<string, StoredTensor>;
+  readonly tokenizer: TokenizerSource | null;
+  readonly chatTemplate: string | null;
+  /** Total bytes of the files. */
+  readonly bytes: number;
+  /** The files themselves, in name order: for hashing and for telling the user. */
+  readonly files: readonly import('./bytes').ByteSource[];
+}
+
+/** The seven projections that a LoRA can adapt, in the decoder's order. */
+export const PROJECTIONS = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'] as const;
+export type Projection = (typeof PROJECTIONS)[number];
+
+/** `self_attn.q_proj` or `mlp.gate_proj`: the projection's path inside its layer. */
+export function projectionPath(projection: Projection): string {
+  return (['q_proj', 'k_proj', 'v_proj', 'o_proj'] as string[]).includes(projection) ? `self_attn.${projection}` : `mlp.${projection}`;
+}
+
+/** `[out, in]` of a projection under a config. */
+export function projectionShape(config: ModelConfig, projection: Projection): [number, number] {
+  const q = config.num_attention_heads * config.head_dim;
+  const kv = config.num_key_value_heads * config.head_dim;
+  switch (projection) {
+    case 'q_proj':
+      return [q, config.hidden_size];
+    case 'k_proj':
+    case 'v_proj':
+      return [kv, config.hidden_size];
+    case 'o_proj':
+      return [config.hidden_size, q];
+    case 'gate_proj':
+    case 'up_proj':
+      return [config.intermediate_size, config.hidden_size];
+    case 'down_proj':
+      return [config.hidden_size, config.intermediate_size];
+  }
+}

@@ -1,0 +1,316 @@
+/**
+ * The only contract between the page and the workers. Everything here can be structured-cloned;
+ * functions (callbacks) are passed through Comlink.proxy. Errors arrive as Error with the name of a
+ * HoneError class and one sentence as message.
+ */
+import type { Progress } from '../core/progress';
+import type { LoraConfig } from '../core/adapter';
+import type { WeightType } from '../core/model';
+import type { Recipe, RecipeInput } from '../training/recipe';
+
+export { parseRecipe, recipeSchema, RECIPE_FIELDS } from '../training/recipe';
+export type { FieldHelp, Recipe, RecipeInput } from '../training/recipe';
+export { PROJECTIONS } from '../core/model';
+export type { Projection, WeightType } from '../core/model';
+export type { Progress } from '../core/progress';
+
+// ---- device -------------------------------------------------------------------------------------
+
+export interface DeviceReport {
+  /** ready: can train. software: can, about 100 times slower. unsupported / none: cannot, `message` says why and what to do. */
+  status: 'ready' | 'software' | 'unsupported' | 'none';
+  message: string;
+  /** vendor architecture description, as far as the browser tells. */
+  name: string;
+  features: string[];
+  /** Bytes. */
+  maxBufferSize: number;
+  maxStorageBufferBindingSize: number;
+  /** Memory that runs are planned against, bytes. Browsers hide the true figure. */
+  budget: number;
+}
+
+// ---- models -------------------------------------------------------------------------------------
+
+export type ModelInput =
+  | { kind: 'demo' }
+  | { kind: 'files'; files: File[] }
+  /** `file`: one GGUF of the repository; left out: its safetensors. */
+  | { kind: 'hub'; id: string; revision?: string; file?: string }
+  | { kind: 'stored'; id: string };
+
+export interface ModelSummary {
+  /** Key for all later calls and for `recipe.model`. */
+  id: string;
+  name: string;
+  format: 'gguf' | 'safetensors';
+  architecture: string;
+  parameters: number;
+  bytes: number;
+  /** Weight types and how many tensors have each. */
+  types: Partial<Record<WeightType, number>>;
+  contextLength: number;
+  vocabulary: number;
+  layers: number;
+  hiddenSize: number;
+  hasTokenizer: boolean;
+  /** Where the chat template came from: the model's own or a named default. */
+  chatTemplate: string;
+  /** Kept in this browser, can be opened again without its files. */
+  stored: boolean;
+}
+
+/** A file of a hub repository that could be opened as a model. */
+export interface HubFile {
+  path: string;
+  bytes: number;
+}
+
+// ---- data sets ----------------------------------------------------------------------------------
+
+export type DatasetFormat = 'messages' | 'sharegpt' | 'prompt-completion' | 'alpaca' | 'text' | 'tokens';
+
+export type DatasetInput =
+  | { kind: 'demo' }
+  | { kind: 'file'; file: File }
+  | { kind: 'text'; text: string; name: string }
+  | { kind: 'stored'; id: string };
+
+export interface DatasetOptions {
+  format?: DatasetFormat;
+  trainOn?: 'replies' | 'last' | 'all';
+  maxLength?: number;
+  evalFraction?: number;
+}
+
+export interface DatasetProblem {
+  severity: 'block' | 'warn' | 'note';
+  /** What is wrong, in words: "12 rows have an empty reply". */
+  message: string;
+  /** Row numbers, counted from 1 (the first 1,000). */
+  rows: number[];
+  count: number;
+}
+
+export interface DatasetSummary {
+  id: string;
+  name: string;
+  format: DatasetFormat;
+  /** Rows in the file, and rows that can be used. */
+  rows: number;
+  usable: number;
+  trainRows: number;
+  evalRows: number;
+  /** Of the usable rows, before cutting. */
+  tokens: { total: number; trained: number; median: number; p95: number; max: number };
+  /** Token counts per row: `counts[i]` rows with lengths in [edges[i], edges[i+1]). */
+  histogram: { edges: number[]; counts: number[] };
+  tooLong: number;
+  problems: DatasetProblem[];
+  /** Row numbers that can be previewed (usable ones). */
+  firstRow: number;
+}
+
+export interface RowPreview {
+  row: number;
+  /** The whole rendered text in pieces, one a token. */
+  tokens: { id: number; text: string; trained: boolean; special: boolean }[];
+  trained: number;
+  /** True where the row is longer than the limit: tokens past it are not in `tokens`. */
+  cut: boolean;
+}
+
+// ---- runs ---------------------------------------------------------------------------------------
+
+export interface Forecast {
+  /** Bytes, by what they are for; `total` is their sum and what the planner will allocate. */
+  memory: { model: number; adapter: number; optimizer: number; activations: number; logits: number; other: number; total: number };
+  budget: number;
+  verdict: 'fits' | 'tight' | 'too big';
+  steps: number;
+  tokensPerStep: number;
+  /** Seconds, or null before speed was measured on this device. */
+  seconds: number | null;
+  trainableParameters: number;
+}
+
+export interface MetricPoint {
+  step: number;
+  loss: number;
+  grad_norm: number;
+  learning_rate: number;
+  /** Trained tokens of this step. */
+  tokens: number;
+  /** All tokens processed, padding not counted, per second of this step. */
+  tokens_per_second: number;
+  /** Seconds of training so far, pauses not counted. */
+  seconds: number;
+  epoch: number;
+}
+
+export interface EvalPoint {
+  step: number;
+  loss: number;
+  best: boolean;
+}
+
+export interface SamplePoint {
+  step: number;
+  prompt: string;
+  text: string;
+}
+
+export type RunStatus = 'running' | 'paused' | 'stopped' | 'interrupted' | 'done' | 'failed';
+
+export interface RunSummary {
+  id: string;
+  name: string;
+  status: RunStatus;
+  recipe: Recipe;
+  modelName: string;
+  datasetName: string;
+  step: number;
+  totalSteps: number;
+  /** Last checkpoint's step, 0 where there is none yet. */
+  savedStep: number;
+  bestStep: number | null;
+  lastLoss: number | null;
+  evalLoss: number | null;
+  createdAt: number;
+  updatedAt: number;
+  /** Why it failed, in a sentence. */
+  message: string | null;
+}
+
+export interface RunHistory {
+  metrics: MetricPoint[];
+  evals: EvalPoint[];
+  samples: SamplePoint[];
+}
+
+export type RunEvent =
+  | { type: 'status'; status: RunStatus; message: string | null }
+  | { type: 'preparing'; progress: Progress }
+  | { type: 'step'; point: MetricPoint; totalSteps: number; secondsLeft: number | null; memory: number }
+  | { type: 'eval'; point: EvalPoint }
+  | { type: 'sample'; point: SamplePoint }
+  | { type: 'saved'; step: number };
+
+// ---- try ----------------------------------------------------------------------------------------
+
+export interface ChatMessage {
+  role: 'system' | 'user' | 'assistant';
+  content: string;
+}
+
+export interface GenerateRequest {
+  modelId: string;
+  /** Whose adapter answers; null: the base alone. */
+  runId: string | null;
+  /** Which checkpoint of the run; left out: best where there is one, else last. */
+  checkpoint?: 'best' | 'last';
+  messages: ChatMessage[];
+  maxTokens: number;
+  /** 0 is greedy. */
+  temperature: number;
+  topK: number;
+  topP: number;
+  seed: number;
+}
+
+export interface GenerateResult {
+  text: string;
+  tokens: number;
+  tokensPerSecond: number;
+  secondsToFirst: number;
+  reason: 'end' | 'limit' | 'stopped';
+}
+
+// ---- export -------------------------------------------------------------------------------------
+
+export type ExportKind = 'peft' | 'gguf-adapter' | 'gguf';
+export type MergedType = 'F32' | 'F16' | 'BF16' | 'Q8_0' | 'Q4_0';
+
+export interface ExportRequest {
+  runId: string;
+  kind: ExportKind;
+  /** Merged model only. */
+  type?: MergedType;
+  checkpoint?: 'best' | 'last';
+  /** File name without its ending. */
+  name: string;
+}
+
+export interface ExportPlan {
+  fileName: string;
+  /** Size of the main file, from tensor shapes. */
+  bytes: number;
+  /** Small text files that go beside it (Modelfile). */
+  companions: { fileName: string; text: string }[];
+  /** Commands to run next, ready to copy. */
+  commands: { runs: string; command: string }[];
+}
+
+export interface ExportResult {
+  fileName: string;
+  bytes: number;
+  sha256: string;
+  /** Present where no destination was given: the file for a download. */
+  blob: Blob | null;
+}
+
+// ---- storage ------------------------------------------------------------------------------------
+
+export interface StorageReport {
+  used: number;
+  quota: number;
+  persisted: boolean;
+  models: { id: string; name: string; bytes: number }[];
+  datasets: { id: string; name: string; bytes: number }[];
+  runs: { id: string; name: string; bytes: number }[];
+}
+
+/** What the page can ask of the worker. One instance a tab; long calls report through callbacks. */
+export interface StudioApi {
+  device(): Promise<DeviceReport>;
+  setBudget(bytes: number): Promise<void>;
+
+  openModel(input: ModelInput, onProgress: (progress: Progress) => void): Promise<ModelSummary>;
+  listModels(): Promise<ModelSummary[]>;
+  deleteModel(id: string): Promise<void>;
+  /** Files of a hub repository, so that a person can choose. */
+  hubFiles(id: string, revision?: string): Promise<HubFile[]>;
+  /** Stops the download or read that runs. What arrived is kept and continued from. */
+  cancelOpen(): Promise<void>;
+
+  openDataset(input: DatasetInput, modelId: string, options: DatasetOptions, onProgress: (progress: Progress) => void): Promise<DatasetSummary>;
+  /** The same data set under other options (format, length, mask). */
+  datasetSummary(id: string, modelId: string, options: DatasetOptions): Promise<DatasetSummary>;
+  previewRow(id: string, modelId: string, row: number, options: DatasetOptions): Promise<RowPreview>;
+
+  forecast(recipe: RecipeInput): Promise<Forecast>;
+  /** Starts a run and returns its id once training has begun; events follow until it ends. */
+  startRun(recipe: RecipeInput, name: string, onEvent: (event: RunEvent) => void): Promise<string>;
+  resumeRun(id: string, onEvent: (event: RunEvent) => void): Promise<void>;
+  pauseRun(): Promise<void>;
+  /** `keep`: checkpoint where it stands; `discard`: go back to the last checkpoint. */
+  stopRun(how: 'keep' | 'discard'): Promise<void>;
+  listRuns(): Promise<RunSummary[]>;
+  runHistory(id: string): Promise<RunHistory>;
+  renameRun(id: string, name: string): Promise<void>;
+  deleteRun(id: string): Promise<void>;
+
+  generate(request: GenerateRequest, onText: (piece: string) => void): Promise<GenerateResult>;
+  stopGenerating(): Promise<void>;
+
+  planExport(request: ExportRequest): Promise<ExportPlan>;
+  /** Writes to `destination` where given (File System Access), else returns a Blob. */
+  runExport(request: ExportRequest, destination: WritableStream<Uint8Array> | null, onProgress: (progress: Progress) => void): Promise<ExportResult>;
+
+  storage(): Promise<StorageReport>;
+  /** Asks the browser not to evict what Hone keeps; true where it agreed. */
+  persist(): Promise<boolean>;
+  deleteEverything(): Promise<void>;
+}
+
+export type { LoraConfig };
