@@ -1,36 +1,18 @@
 /**
  * WebGPU in Node: Dawn from the `webgpu` package, on the machine's Vulkan, Metal or D3D12 driver.
  */
-import { existsSync, mkdtempSync, readdirSync } from 'node:fs';
+import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DeviceError } from '../core/errors';
-
-/** Software Vulkan drivers, the faster one first. */
-const SOFTWARE_DRIVERS = [
-  '/usr/share/vulkan/icd.d/lvp_icd.json',
-  '/usr/share/vulkan/icd.d/lvp_icd.x86_64.json',
-  '/usr/share/vulkan/icd.d/lvp_icd.aarch64.json',
-  '/usr/lib/chromium/vk_swiftshader_icd.json',
-  '/opt/google/chrome/vk_swiftshader_icd.json',
-];
-
-/**
- * True where a GPU with a driver of its own is likely: macOS and Windows bring one, Linux shows a device node.
- * Mesa installs the manifests of all its drivers, so a manifest alone proves nothing.
- */
-export function hasHardwareGpu(): boolean {
-  if (process.platform !== 'linux') return true;
-  if (existsSync('/dev/nvidiactl') || existsSync('/dev/dxg')) return true;
-  return existsSync('/dev/dri') && readdirSync('/dev/dri').some((name) => name.startsWith('renderD'));
-}
+import { hasHardwareVulkan, softwareVulkan } from './vulkan-driver.mjs';
 
 /** Points the Vulkan loader at a software driver where nothing better is there. Must run before Dawn is loaded. */
 function chooseVulkanDriver(): void {
   if (process.platform !== 'linux') return;
   if (!process.env['XDG_RUNTIME_DIR']) process.env['XDG_RUNTIME_DIR'] = mkdtempSync(join(tmpdir(), 'hone-xdg-'));
-  if (process.env['VK_ICD_FILENAMES'] || process.env['VK_DRIVER_FILES'] || hasHardwareGpu()) return;
-  const driver = SOFTWARE_DRIVERS.find((path) => existsSync(path));
+  if (process.env['VK_ICD_FILENAMES'] || process.env['VK_DRIVER_FILES'] || hasHardwareVulkan()) return;
+  const driver = softwareVulkan();
   if (driver) process.env['VK_ICD_FILENAMES'] = driver;
 }
 
