@@ -1,0 +1,61 @@
+import { TokenizerError } from '../../core/errors';
+import type { GgufTokenizerKeys } from '../../core/model';
+import { tokenizerJsonEncoder } from './huggingface';
+import { literalTokens, tokenTypes } from './literals';
+import { preTokenizer } from './pretokenizers';
+import type { Encoder } from './tokenizer';
+import { Vocabulary } from './vocabulary';
+
+/**
+ * The `gpt2` tokenizer of GGUF files, byte-level BPE: the keys are put into the form of a tokenizer.json
+ * and run by the same code as one.
+ */
+export function byteLevelEncoder(keys: GgufTokenizerKeys): Encoder {
+  if (!keys.merges) {
+    throw new TokenizerError('The GGUF file has a gpt2 tokenizer without tokenizer.ggml.merges; export it again with a current converter.');
+  }
+  const { literal, special } = literalTokens(keys.tokens, tokenTypes(keys));
+  const rule = preTokenizer(keys.pre);
+  const vocabulary = new Vocabulary(keys.tokens, 'byte-level', literal, special);
+  // A null prototype: `__proto__` and `constructor` are tokens of real vocabularies.
+  const vocab: Record<string, number> = Object.create(null) as Record<string, number>;
+  keys.tokens.forEach((token, id) => {
+    if (token !== '') vocab[token] ??= id;
+  });
+  const encode = tokenizerJsonEncoder({
+    normalizer: null,
+    pre_tokenizer: {
+      type: 'Sequence',
+      pretokenizers: [
+        ...rule.patterns.map((pattern) => ({ type: 'Split', pattern: { Regex: pattern }, behavior: 'Isolated', invert: false })),
+        { type: 'ByteLevel', add_prefix_space: false, trim_offsets: false, use_regex: false },
+      ],
+    },
+    model: { type: 'BPE', vocab, merges: splitMerges(keys.merges), ignore_merges: rule.ignoreMerges ?? false },
+    post_processor: null,
+    decoder: { type: 'ByteLevel' },
+    added_tokens: [...literal].map((id) => ({ id, content: keys.tokens[id]!, special: special.has(id), normalized: false })),
+  });
+  const addBos = keys.add_bos_token ?? rule.addBos ?? false;
+  return {
+    vocabulary,
+    bosId: keys.bos_token_id,
+    eosId: keys.eos_token_id,
+    prefix: addBos && keys.bos_token_id !== null ? [keys.bos_token_id] : [],
+    suffix: keys.add_eos_token && keys.eos_token_id !== null ? [keys.eos_token_id] : [],
+    prefixSpace: 'none',
+    composes: false,
+    encode,
+  };
+}
+
+/** `"a b"` to `["a", "b"]`: a space never stands inside a byte-level token. */
+function splitMerges(merges: readonly string[]): [string, string][] {
+  return merges.map((merge, i) => {
+    const space = merge.indexOf(' ', 1);
+    if (space < 1 || space === merge.length - 1) {
+      throw new TokenizerError(`tokenizer.ggml.merges[${i}] is ${JSON.stringify(merge)}, not two tokens with a space between; export the GGUF file again.`);
+    }
+    return [merge.slice(0, space), merge.slice(space + 1)];
+  });
+}
