@@ -1,0 +1,98 @@
+import { ModelError } from './errors';
+import { PROJECTIONS, projectionPath, projectionShape, type ModelConfig, type StoredTensor } from './model';
+
+/**
+ * Every weight of a decoder under Hugging Face's names with the shape its config asks for, in the order of the layers;
+ * `lm_head.weight` only where the head is not tied to the embedding.
+ */
+export function expectedTensors(config: ModelConfig): Map<string, number[]> {
+  const shapes = new Map<string, number[]>([['model.embed_tokens.weight', [config.vocab_size, config.hidden_size]]]);
+  for (let layer = 0; layer < config.num_hidden_layers; layer++) {
+    const prefix = `model.layers.${layer}.`;
+    shapes.set(`${prefix}input_layernorm.weight`, [config.hidden_size]);
+    for (const projection of PROJECTIONS) shapes.set(`${prefix}${projectionPath(projection)}.weight`, projectionShape(config, projection));
+    shapes.set(`${prefix}post_attention_layernorm.weight`, [config.hidden_size]);
+  }
+  shapes.set('model.norm.weight', [config.hidden_size]);
+  if (!config.tie_word_embeddings) shapes.set('lm_head.weight', [config.vocab_size, config.hidden_size]);
+  return shapes;
+}
+
+/**
+ * Checks that a file's tensors are those that the config asks for, no fewer, no more and in the same shapes.
+ * Throws ModelError naming the first difference.
+ */
+export function checkTensors(file: string, config: ModelConfig, tensors: ReadonlyMap<string, StoredTensor>): void {
+  const expected = expectedTensors(config);
+  for (const [name, shape] of expected) {
+    const tensor = tensors.get(name);
+    if (!tensor) throw new ModelError(`${file}: the weight ${name} is missing; the model is incomplete, download all of its files.`);
+    if (tensor.shape.length !== shape.length || tensor.shape.some((size, i) => size !== shape[i])) {
+      throw new ModelError(
+        `${file}: the weight ${name} has the shape ${tensor.shape.join(' × ')}, and the model's config asks for ${shape.join(' × ')}; ` +
+          'weights and config belong to different models.',
+      );
+    }
+  }
+  for (const name of tensors.keys()) {
+    if (!expected.has(name)) {
+      throw new ModelError(`${file}: the weight ${name} has no place in a ${config.model_type} model as Hone knows it; choose a plain one.`);
+    }
+  }
+}
+
+/** Checks sizes that every decoder needs, from whatever file they came. Throws ModelError naming the one that cannot be. */
+export function checkConfig(file: string, config: ModelConfig): void {
+  const counts = [
+    'hidden_size',
+    'intermediate_size',
+    'num_hidden_layers',
+    'num_attention_heads',
+    'num_key_value_heads',
+    'head_dim',
+    'vocab_size',
+    'max_position_embeddings',
+  ] as const;
+  for (const key of counts) {
+    if (!Number.isSafeInteger(config[key]) || config[key] < 1 || config[key] > 2 ** 31) {
+      throw new ModelError(`${file}: ${key} is ${config[key]}, and a whole number above 0 was expected; the config is damaged.`);
+    }
+  }
+  if (config.num_hidden_layers > 4096) {
+    throw new ModelError(`${file}: num_hidden_layers is ${config.num_hidden_layers}, more than any known model has; the config is damaged.`);
+  }
+  if (config.num_attention_heads % config.num_key_value_heads !== 0) {
+    throw new ModelError(
+      `${file}: ${config.num_attention_heads} query heads cannot share ${config.num_key_value_heads} key/value heads evenly; the config is damaged.`,
+    );
+  }
+  if (config.head_dim % 2 !== 0 || config.head_dim > 65536) {
+    throw new ModelError(`${file}: head_dim is ${config.head_dim}, and rotary embeddings need an even size of at most 65536; the config is damaged.`);
+  }
+  if (!(config.rms_norm_eps >= 0 && config.rms_norm_eps < 1)) {
+    throw new ModelError(`${file}: rms_norm_eps is ${config.rms_norm_eps}, and a small positive number was expected; the config is damaged.`);
+  }
+  if (!(config.rope_theta > 0 && Number.isFinite(config.rope_theta))) {
+    throw new ModelError(`${file}: rope_theta is ${config.rope_theta}, and a positive number was expected; the config is damaged.`);
+  }
+  for (const id of [...config.eos_token_id, ...(config.bos_token_id === null ? [] : [config.bos_token_id])]) {
+    if (!Number.isInteger(id) || id < 0 || id >= config.vocab_size) {
+      throw new ModelError(`${file}: the special token id ${id} lies outside the vocabulary of ${config.vocab_size}; the config is damaged.`);
+    }
+  }
+}
+
+/** Checks that the rope factors, where there are any, are one positive number a frequency. Throws ModelError. */
+export function checkRopeFactors(file: string, config: ModelConfig): void {
+  const factors = config.rope_factors;
+  if (factors && (factors.length !== config.head_dim / 2 || !factors.every((factor) => factor > 0 && Number.isFinite(factor)))) {
+    throw new ModelError(`${file}: the rope factors are not ${config.head_dim / 2} positive numbers; the model is damaged.`);
+  }
+}
+
+/** Throws a RangeError where rows `first` to `first + count` are not all among a tensor's `rows`. */
+export function checkRows(name: string, rows: number, first: number, count: number): void {
+  if (!(first >= 0 && count >= 0 && first + count <= rows)) {
+    throw new RangeError(`${name} has ${rows} rows; rows ${first} to ${first + count} were wanted`);
+  }
+}

@@ -1,0 +1,262 @@
+import type { ByteSource } from '../core/bytes';
+import { dequantize } from '../core/blocks';
+import { GgufError, ModelError } from '../core/errors';
+import { checkConfig, checkRopeFactors, checkRows, checkTensors, expectedTensors } from '../core/layout';
+import {
+  WEIGHT_BLOCKS,
+  rowBytes,
+  type GgufTokenizerKeys,
+  type ModelConfig,
+  type ModelSource,
+  type StoredTensor,
+  type WeightType,
+} from '../core/model';
+import { GGUF_FAMILIES, ggufName, interleavedRow, isInterleaved, type GgufFamily } from './families';
+import { Metadata } from './metadata';
+import { readGguf } from './reader';
+import { TENSOR_TYPES, TOKEN_TYPES, type GgufHeader, type TensorInfo, type TensorType } from './types';
+
+/** Control tokens that end a turn or a text in the chat formats of the supported families. */
+const END_TOKENS = new Set(['<|im_end|>', '<|eot_id|>', '<|eom_id|>', '<|end_of_text|>', '<|endoftext|>', '<|end|>', '<end_of_turn>', '</s>']);
+
+/**
+ * Opens a GGUF model for reading row by row: Hugging Face names and orientation, q and k rows in Hugging Face's order.
+ * Reads the directory alone (and `rope_freqs.weight`, some hundred bytes). Throws GgufError or ModelError where the file
+ * is damaged, of an unknown architecture, in a type that Hone does not compute with, or contradicts itself.
+ */
+export async function openGguf(source: ByteSource): Promise<ModelSource> {
+  const header = await readGguf(source);
+  const metadata = new Metadata(source.name, header.metadata);
+  const family = findFamily(source, metadata);
+  refuseParts(source, metadata);
+  const tokenizer = tokenizerKeys(metadata);
+  const config = readConfig(source, header, metadata, family, tokenizer);
+  checkConfig(source.name, config);
+  config.rope_factors = await readRopeFactors(source, header, metadata, family, config.head_dim);
+  checkRopeFactors(source.name, config);
+  if (tokenizer && tokenizer.tokens.length !== config.vocab_size) {
+    throw new ModelError(
+      `${source.name}: the vocabulary has ${tokenizer.tokens.length} tokens and the embedding ${config.vocab_size} rows; ` +
+        'the two have to agree, convert the model anew.',
+    );
+  }
+  const tensors = storedTensors(source, header, family, config);
+  checkTensors(source.name, config, tensors);
+  return {
+    name: metadata.optionalString('general.name') ?? source.name.replace(/\.gguf$/i, ''),
+    format: 'gguf',
+    config,
+    tensors,
+    tokenizer: tokenizer ? { kind: 'gguf', keys: tokenizer } : null,
+    chatTemplate: metadata.optionalString('tokenizer.chat_template'),
+    bytes: source.size,
+    files: [source],
+  };
+}
+
+/** The tokenizer of a GGUF file that may hold nothing else. Throws GgufError where it has none. */
+export async function openGgufVocabulary(source: ByteSource): Promise<{ tokenizer: GgufTokenizerKeys; chatTemplate: string | null }> {
+  const metadata = new Metadata(source.name, (await readGguf(source)).metadata);
+  const tokenizer = tokenizerKeys(metadata);
+  if (!tokenizer) throw new GgufError(`${source.name}: the file has no tokenizer (tokenizer.ggml.tokens is missing); choose a whole model.`);
+  return { tokenizer, chatTemplate: metadata.optionalString('tokenizer.chat_template') };
+}
+
+function findFamily(source: ByteSource, metadata: Metadata): GgufFamily {
+  const kind = metadata.optionalString('general.type') ?? 'model';
+  if (kind !== 'model') {
+    throw new GgufError(`${source.name}: the file holds a GGUF ${kind}, not a model; choose the base model it was made for.`);
+  }
+  const architecture = metadata.optionalString('general.architecture');
+  const family = GGUF_FAMILIES.find((known) => known.architecture === architecture);
+  if (family) return family;
+  throw new GgufError(
+    `${source.name}: the architecture is ${architecture ?? 'not named'}, and Hone trains ` +
+      `${GGUF_FAMILIES.map((known) => known.architecture).join(', ')}; choose a model of that family (Llama 2 and 3, SmolLM2, TinyLlama).`,
+  );
+}
+
+function refuseParts(source: ByteSource, metadata: Metadata): void {
+  const parts = metadata.optionalNumber('split.count') ?? 1;
+  if (parts > 1) {
+    throw new GgufError(`${source.name}: the file is one of ${parts} parts of a model; join them with "llama-gguf-split --merge" and open the result.`);
+  }
+}
+
+/** The config but for the rope factors, whose count is worth trusting only once the config was checked. */
+function readConfig(
+  source: ByteSource,
+  header: GgufHeader,
+  metadata: Metadata,
+  family: GgufFamily,
+  tokenizer: GgufTokenizerKeys | null,
+): ModelConfig {
+  const key = (name: string): string => `${family.architecture}.${name}`;
+  const embedding = header.tensors.get('token_embd.weight');
+  if (!embedding) throw new ModelError(`${source.name}: token_embd.weight is missing, so the file holds no weights; choose a whole model.`);
+  const experts = metadata.optionalNumber(key('expert_count')) ?? 0;
+  if (experts > 0) throw new ModelError(`${source.name}: the model mixes ${experts} experts, which Hone does not train; choose a dense model.`);
+  const hidden_size = metadata.number(key('embedding_length'));
+  const heads = metadata.number(key('attention.head_count'));
+  const head_dim = metadata.optionalNumber(key('attention.key_length')) ?? hidden_size / heads;
+  checkHeadSize(source, metadata, key, head_dim);
+  return {
+    model_type: family.modelType,
+    hidden_size,
+    intermediate_size: metadata.number(key('feed_forward_length')),
+    num_hidden_layers: metadata.number(key('block_count')),
+    num_attention_heads: heads,
+    num_key_value_heads: metadata.optionalNumber(key('attention.head_count_kv')) ?? heads,
+    head_dim,
+    vocab_size: embedding.dims[1] ?? 1,
+    max_position_embeddings: metadata.number(key('context_length')),
+    rms_norm_eps: decimal(metadata.number(key('attention.layer_norm_rms_epsilon'))),
+    rope_theta: decimal(metadata.optionalNumber(key('rope.freq_base')) ?? 10000),
+    rope_factors: null,
+    tie_word_embeddings: !header.tensors.has('output.weight'),
+    bos_token_id: tokenizer ? tokenizer.bos_token_id : metadata.optionalNumber('tokenizer.ggml.bos_token_id'),
+    eos_token_id: endTokens(metadata, tokenizer),
+  };
+}
+
+/** The shortest decimal that rounds to the same float32: what the config said before it was stored as F32 (1e-5, not 9.99999974e-6). */
+function decimal(value: number): number {
+  for (let digits = 1; digits <= 9; digits++) {
+    const short = Number(value.toPrecision(digits));
+    if (Math.fround(short) === value) return short;
+  }
+  return value;
+}
+
+function checkHeadSize(source: ByteSource, metadata: Metadata, key: (name: string) => string, headDim: number): void {
+  const rotated = metadata.optionalNumber(key('rope.dimension_count')) ?? headDim;
+  const valueLength = metadata.optionalNumber(key('attention.value_length')) ?? headDim;
+  if (rotated !== headDim || valueLength !== headDim) {
+    throw new ModelError(
+      `${source.name}: keys have ${headDim}, values ${valueLength} and rotary embeddings ${rotated} dimensions a head, ` +
+        'and Hone needs the three to be equal; choose another model.',
+    );
+  }
+}
+
+async function readRopeFactors(
+  source: ByteSource,
+  header: GgufHeader,
+  metadata: Metadata,
+  family: GgufFamily,
+  headDim: number,
+): Promise<number[] | null> {
+  const info = header.tensors.get('rope_freqs.weight');
+  if (info) {
+    if (info.type !== 'F32' || info.dims[0] !== headDim / 2) {
+      throw new GgufError(
+        `${source.name}: rope_freqs.weight is ${info.type} with ${info.dims.join(' × ')} values, and F32 with ${headDim / 2} was expected; convert the model anew.`,
+      );
+    }
+    return Array.from(dequantize('F32', await source.read(info.offset, info.bytes)));
+  }
+  const key = (name: string): string => `${family.architecture}.rope.scaling.${name}`;
+  const type = metadata.optionalString(key('type')) ?? 'none';
+  if (type === 'none') return null;
+  if (type === 'linear') {
+    const factor = metadata.number(key('factor'));
+    return factor === 1 ? null : new Array<number>(headDim / 2).fill(factor);
+  }
+  throw new ModelError(`${source.name}: the rope scaling is ${type}, and Hone knows linear and llama3; choose a model without it.`);
+}
+
+function endTokens(metadata: Metadata, tokenizer: GgufTokenizerKeys | null): number[] {
+  const ids = new Set<number>();
+  for (const name of ['eos', 'eot', 'eom']) {
+    const id = metadata.optionalNumber(`tokenizer.ggml.${name}_token_id`);
+    if (id !== null) ids.add(id);
+  }
+  tokenizer?.tokens.forEach((token, id) => {
+    if (tokenizer.token_type?.[id] === TOKEN_TYPES.control && END_TOKENS.has(token)) ids.add(id);
+  });
+  return [...ids];
+}
+
+function tokenizerKeys(metadata: Metadata): GgufTokenizerKeys | null {
+  const key = (name: string): string => `tokenizer.ggml.${name}`;
+  const model = metadata.optionalString(key('model'));
+  const tokens = metadata.strings(key('tokens'));
+  if (model === null || tokens === null || model === 'none' || model === 'no_vocab') return null;
+  return {
+    model,
+    pre: metadata.optionalString(key('pre')),
+    tokens,
+    token_type: metadata.numbers(key('token_type')),
+    scores: metadata.numbers(key('scores')),
+    merges: metadata.strings(key('merges')),
+    bos_token_id: metadata.optionalNumber(key('bos_token_id')),
+    eos_token_id: metadata.optionalNumber(key('eos_token_id')),
+    eot_token_id: metadata.optionalNumber(key('eot_token_id')),
+    unknown_token_id: metadata.optionalNumber(key('unknown_token_id')),
+    padding_token_id: metadata.optionalNumber(key('padding_token_id')),
+    add_bos_token: metadata.optionalBoolean(key('add_bos_token')),
+    add_eos_token: metadata.optionalBoolean(key('add_eos_token')),
+    add_space_prefix: metadata.optionalBoolean(key('add_space_prefix')),
+  };
+}
+
+function storedTensors(source: ByteSource, header: GgufHeader, family: GgufFamily, config: ModelConfig): Map<string, StoredTensor> {
+  const names = new Map<string, string>();
+  for (const name of expectedTensors(config).keys()) names.set(ggufName(family, name)!, name);
+  const tensors = new Map<string, StoredTensor>();
+  for (const info of header.tensors.values()) {
+    if (info.name === 'rope_freqs.weight') continue;
+    const name = names.get(info.name);
+    if (name === undefined) {
+      throw new ModelError(
+        `${source.name}: tensor ${info.name} has no place in a ${family.architecture} model as Hone knows it ` +
+          '(attention biases and experts are not supported); choose a plain one.',
+      );
+    }
+    tensors.set(name, storedTensor(source, info, name, isInterleaved(family, name) ? config.head_dim : null));
+  }
+  return tensors;
+}
+
+function isWeightType(type: TensorType): type is WeightType {
+  return type in WEIGHT_BLOCKS;
+}
+
+/** `headDim`: undo the interleaving of heads of that size; null: rows stand in Hugging Face's order. */
+function storedTensor(source: ByteSource, info: TensorInfo, name: string, headDim: number | null): StoredTensor {
+  const { type } = info;
+  if (!isWeightType(type)) {
+    throw new GgufError(
+      `${source.name}: tensor ${info.name} has type ${type} (${TENSOR_TYPES[type].id}), which Hone does not read; re-export the model as Q8_0 or Q4_0.`,
+    );
+  }
+  const shape = [...info.dims].reverse();
+  const columns = info.dims[0]!;
+  const stride = rowBytes(type, columns);
+  const rows = info.bytes / stride;
+  const readStored = (first: number, count: number): Promise<Uint8Array> => source.read(info.offset + first * stride, count * stride);
+  const readRows = async (first: number, count: number): Promise<Uint8Array> => {
+    checkRows(name, rows, first, count);
+    return headDim === null ? readStored(first, count) : readInterleaved(readStored, first, count, headDim, stride);
+  };
+  return { name, shape, type, readRows };
+}
+
+/** Reads the heads that rows `first`… lie in and puts the rows into Hugging Face's order. */
+async function readInterleaved(
+  readStored: (first: number, count: number) => Promise<Uint8Array>,
+  first: number,
+  count: number,
+  headDim: number,
+  stride: number,
+): Promise<Uint8Array> {
+  const from = Math.floor(first / headDim) * headDim;
+  const to = Math.ceil((first + count) / headDim) * headDim;
+  const stored = await readStored(from, to - from);
+  const ordered = new Uint8Array(count * stride);
+  for (let row = 0; row < count; row++) {
+    const at = (interleavedRow(first + row, headDim) - from) * stride;
+    ordered.set(stored.subarray(at, at + stride), row * stride);
+  }
+  return ordered;
+}
