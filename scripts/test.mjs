@@ -3,10 +3,11 @@
  * `npm test -- --only=unit,gpu` runs some stages. Exit code 1 on any failure.
  */
 import { spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, existsSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { counts, countPlaywright, countVitest } from './count.mjs';
 import { installPackages, requireNode, root } from './install.mjs';
 
 const STAGES = ['lint', 'types', 'unit', 'gpu', 'interop', 'e2e'];
@@ -49,29 +50,6 @@ function execute(stage, env, quiet) {
       resolve({ code: code ?? 1, output });
     });
   });
-}
-
-/** Counts of a stage. `failures` and `skips` are test names. */
-const counts = (passed, failures, skips) => ({ passed, failures, skips });
-
-function countVitest(report) {
-  const tests = report.testResults.flatMap((file) => file.assertionResults.map((test) => ({ ...test, name: test.fullName })));
-  const named = (...states) => tests.filter((test) => states.includes(test.status)).map((test) => test.name);
-  // A file that could not be loaded holds no tests, and is one failure.
-  const broken = report.testResults.filter((file) => file.status === 'failed' && !file.assertionResults.some((test) => test.status === 'failed'));
-  const failures = [...named('failed'), ...broken.map((file) => `${file.name}: ${file.message?.split('\n')[0] ?? 'could not be run'}`)];
-  return counts(named('passed').length, failures, named('pending', 'skipped', 'todo', 'disabled'));
-}
-
-function countPlaywright(report) {
-  const specs = [];
-  const walk = (suite) => {
-    for (const spec of suite.specs ?? []) for (const test of spec.tests) specs.push({ name: `${suite.file}: ${spec.title}`, status: test.status });
-    for (const child of suite.suites ?? []) walk(child);
-  };
-  for (const suite of report.suites) walk(suite);
-  const named = (...states) => specs.filter((spec) => states.includes(spec.status)).map((spec) => spec.name);
-  return counts(named('expected').length, [...named('unexpected', 'flaky'), ...report.errors.map((error) => error.message ?? 'e2e')], named('skipped'));
 }
 
 /** What a stage's report says; where it left none, or failed although no test did, the stage itself is one failure. */
