@@ -39,6 +39,16 @@ export default ts.config(
     },
   },
   {
+    files: ['**/*.svelte', '**/*.svelte.ts'],
+    rules: {
+      // Its Svelte twin knows that `let { a } = $props()` is how props are declared.
+      'prefer-const': 'off',
+      'svelte/prefer-const': ['error', { excludedRunes: ['$props', '$bindable', '$derived', '$state'] }],
+      // Asks for reactive Map, Set, Date and URLSearchParams even where they live inside one call.
+      'svelte/prefer-svelte-reactivity': 'off',
+    },
+  },
+  {
     files: ['tests/**/*.ts'],
     rules: {
       'no-restricted-syntax': [

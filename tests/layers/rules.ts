@@ -11,6 +11,11 @@ export interface Source {
   text: string;
 }
 
+const BELOW_THE_ENDS = [
+  ...['core', 'runtime', 'autograd', 'shaders', 'models', 'training'],
+  ...['data', 'gguf', 'safetensors', 'formats', 'storage', 'exports'],
+];
+
 /** Folders of src/ and the folders each may import, itself included. A folder without a line here may hold no source. */
 export const LAYERS: Record<string, readonly string[]> = {
   core: ['core'],
@@ -22,10 +27,11 @@ export const LAYERS: Record<string, readonly string[]> = {
   gguf: ['core', 'gguf'],
   safetensors: ['core', 'safetensors'],
   storage: ['core', 'storage'],
-  exports: ['core', 'gguf', 'safetensors', 'exports'],
+  formats: ['core', 'gguf', 'safetensors', 'formats'],
+  exports: ['core', 'gguf', 'safetensors', 'formats', 'exports'],
   training: ['core', 'runtime', 'autograd', 'shaders', 'models', 'data', 'storage', 'training'],
-  workers: ['core', 'runtime', 'autograd', 'shaders', 'models', 'data', 'gguf', 'safetensors', 'storage', 'exports', 'training', 'workers'],
-  cli: ['core', 'runtime', 'autograd', 'shaders', 'models', 'data', 'gguf', 'safetensors', 'storage', 'exports', 'training', 'cli'],
+  workers: [...BELOW_THE_ENDS, 'workers'],
+  cli: [...BELOW_THE_ENDS, 'cli'],
   ui: ['ui'],
 };
 
