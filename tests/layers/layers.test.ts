@@ -50,7 +50,8 @@ describe('the import rules, tried on made-up sources', () => {
     expect(imports('src/core/a.ts', "import { z } from 'zod';\nimport { n } from '@scope/name/part';")).toEqual([]);
     expect(imports('src/core/a.ts', "import { z } from 'left-pad';")).toHaveLength(1);
     expect(imports('src/core/a.ts', "import { readFile } from 'node:fs';")).toHaveLength(1);
-    expect(imports('src/cli/a.ts', "import { readFile } from 'node:fs';")).toEqual([]);
+    expect(imports('src/workers/a.ts', "import { FolderStore } from '../storage/folder';")).toHaveLength(1);
+    expect(imports('src/cli/a.ts', "import { readFile } from 'node:fs';\nimport { FolderStore } from '../storage/folder';")).toEqual([]);
   });
 
   it('refuse a folder they do not know', () => {

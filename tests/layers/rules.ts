@@ -43,7 +43,7 @@ const RECIPE = 'src/training/recipe';
 export const FETCHERS: readonly string[] = ['src/storage/hub.ts', 'src/workers/demo.ts'];
 
 /** Where Node's own modules may be used: everything else must run in a browser. */
-const isNodeCode = (path: string): boolean => path.startsWith('src/cli/') || /^src\/storage\/(folder|node-[a-z-]+)\.ts$/.test(path);
+const isNodeCode = (path: string): boolean => path.startsWith('src/cli/') || /^src\/storage\/(folder|node)(-[a-z-]+)?\.ts$/.test(path);
 
 const SENDERS = new Set(['fetch', 'XMLHttpRequest', 'WebSocket', 'WebTransport', 'EventSource', 'sendBeacon', 'RTCPeerConnection', 'importScripts']);
 
@@ -77,6 +77,7 @@ function relativeComplaint(path: string, folder: string, specifier: string): str
   const file = target(path, specifier);
   const [top, into = ''] = file.split('/');
   if (top !== 'src') return `${path} imports ${specifier}, which lies outside src`;
+  if (isNodeCode(`${file}.ts`) && !isNodeCode(path)) return `${path} imports ${specifier}, which needs Node`;
   if (path === 'src/workers/api.ts') {
     return into === 'core' || file === RECIPE ? null : `${path} imports ${specifier}: the page's contract loads core and ${RECIPE}.ts alone`;
   }
