@@ -3,7 +3,7 @@ import { createStore, get, promisifyRequest, set, type UseStore } from 'idb-keyv
 import { HoneError, StorageError } from '../core/errors';
 import type { PartStore } from './checkpoints';
 import { newestFirst, ordered, pointKey, unknownRun, type RunHistory, type RunRecord, type RunStore, type SeriesName } from './runs';
-import { isOutOfSpace, outOfSpace } from './space';
+import { freeBytes, isOutOfSpace, outOfSpace } from './space';
 
 /** Databases of Hone; idb-keyval keeps one object store in each. */
 export const CHECKPOINT_DATABASE = 'hone-checkpoints';
@@ -12,13 +12,6 @@ export const RUN_DATABASE = 'hone-runs';
 /** Opens one of Hone's databases (on its first use). */
 export function openDatabase(name: string): UseStore {
   return createStore(name, 'entries');
-}
-
-/** Bytes the browser will still let this page keep, or null where it does not tell. */
-export async function freeBytes(): Promise<number | null> {
-  if (typeof navigator === 'undefined' || !('storage' in navigator)) return null;
-  const { quota, usage } = await navigator.storage.estimate();
-  return quota === undefined || usage === undefined ? null : Math.max(0, quota - usage);
 }
 
 /** All keys of an array-keyed store that begin with `start`: arrays sort before any longer one, and [] after all strings. */

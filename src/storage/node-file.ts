@@ -61,7 +61,7 @@ export class FileSink implements ByteSink {
 
   /** Starts a file; what `path` held before stays until `close`. */
   static async create(path: string): Promise<FileSink> {
-    const beside = `${path}.${process.pid}.part`;
+    const beside = `${path}.part`;
     const handle = await open(beside, 'w').catch((error: NodeJS.ErrnoException) => {
       throw new StorageError(`${path} could not be written (${error.code ?? error.message}); check that its folder exists and may be written to.`);
     });

@@ -29,3 +29,10 @@ export function outOfSpace(what: string, needed: number, free: number | null, sa
   const left = free === null || free >= needed ? 'the browser or disk has no more room' : `${formatBytes(Math.max(0, free))} are free`;
   return new StorageError(`${what} needs ${formatBytes(needed)}, ${left}. ${safe} Free space (delete models or old runs) and try again.`);
 }
+
+/** Bytes the browser will still let this page keep, or null where it does not tell. */
+export async function freeBytes(): Promise<number | null> {
+  if (typeof navigator === 'undefined' || !('storage' in navigator)) return null;
+  const { quota, usage } = await navigator.storage.estimate();
+  return quota === undefined || usage === undefined ? null : Math.max(0, quota - usage);
+}
