@@ -1,7 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { dequantize } from '../../src/core/blocks';
-import { readAdapter } from '../../src/formats/adapter';
 import { openModel } from '../../src/formats/open-model';
 import { readSafetensors } from '../../src/safetensors/reader';
 import { fileSource, folderSources } from '../files';

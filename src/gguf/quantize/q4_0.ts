@@ -1,0 +1,32 @@
+import { f32ToF16 } from '../../core/dtype';
+
+const { fround, trunc } = Math;
+
+/**
+ * Blocks of 32 weights as ggml's quantize_row_q4_0_ref makes them: f16 d = (the value of largest magnitude) / -8,
+ * then min(15, trunc(x / d + 8.5)), weight j in the low and j + 16 in the high half of byte j.
+ */
+export function quantizeQ4_0(values: Float32Array, out: Uint8Array): void {
+  for (let at = 0, to = 0; at < values.length; at += 32, to += 18) {
+    let largest = 0;
+    let signed = 0;
+    for (let j = 0; j < 32; j++) {
+      const x = values[at + j]!;
+      const magnitude = x < 0 ? -x : x;
+      if (magnitude > largest) {
+        largest = magnitude;
+        signed = x;
+      }
+    }
+    const d = fround(signed / -8);
+    const inverse = d ? fround(1 / d) : 0;
+    const half = f32ToF16(d);
+    out[to] = half;
+    out[to + 1] = half >>> 8;
+    for (let j = 0; j < 16; j++) {
+      const low = trunc(fround(fround(values[at + j]! * inverse) + 8.5));
+      const high = trunc(fround(fround(values[at + 16 + j]! * inverse) + 8.5));
+      out[to + 2 + j] = (low > 15 ? 15 : low) | ((high > 15 ? 15 : high) << 4);
+    }
+  }
+}

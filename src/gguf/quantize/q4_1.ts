@@ -1,0 +1,31 @@
+import { f32ToF16 } from '../../core/dtype';
+
+const { fround, trunc } = Math;
+
+/**
+ * Blocks of 32 weights as ggml's quantize_row_q4_1_ref makes them: f16 d = (max - min) / 15, f16 m = min,
+ * then min(15, trunc((x - m) / d + 0.5)), weight j in the low and j + 16 in the high half of byte j.
+ */
+export function quantizeQ4_1(values: Float32Array, out: Uint8Array): void {
+  for (let at = 0, to = 0; at < values.length; at += 32, to += 20) {
+    let least = values[at]!;
+    let most = least;
+    for (let j = 1; j < 32; j++) {
+      const x = values[at + j]!;
+      if (x < least) least = x;
+      if (x > most) most = x;
+    }
+    const d = fround(fround(most - least) / 15);
+    const inverse = d ? fround(1 / d) : 0;
+    const [halfD, halfM] = [f32ToF16(d), f32ToF16(least)];
+    out[to] = halfD;
+    out[to + 1] = halfD >>> 8;
+    out[to + 2] = halfM;
+    out[to + 3] = halfM >>> 8;
+    for (let j = 0; j < 16; j++) {
+      const low = trunc(fround(fround(fround(values[at + j]! - least) * inverse) + 0.5));
+      const high = trunc(fround(fround(fround(values[at + 16 + j]! - least) * inverse) + 0.5));
+      out[to + 4 + j] = (low > 15 ? 15 : low) | ((high > 15 ? 15 : high) << 4);
+    }
+  }
+}
