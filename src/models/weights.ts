@@ -1,0 +1,163 @@
+import { dequantize } from '../core/blocks';
+import { ModelError } from '../core/errors';
+import { PROJECTIONS, projectionPath, projectionShape, rowBytes, type ModelConfig, type ModelSource, type Projection, type StoredTensor } from '../core/model';
+import type { OnProgress } from '../core/progress';
+import type { Gpu } from '../runtime/device';
+import type { MemoryLedger, Storage } from '../runtime/memory';
+import type { Tensor } from '../runtime/program';
+import { packedBytes, packRows } from '../shaders/linear/pack';
+import type { FrozenWeight, Weight } from '../shaders/weight';
+import type { Parameters, ParameterSpec } from './parameters';
+
+/** A decoder's weights as its programs bind them. */
+export interface DecoderWeights {
+  embed: Weight;
+  layers: LayerWeights[];
+  norm: Tensor;
+  /** The embedding itself where the head is tied. */
+  head: Weight;
+}
+
+export interface LayerWeights extends Record<Projection, Weight> {
+  inputNorm: Tensor;
+  postAttentionNorm: Tensor;
+}
+
+/** What a model of this config has to bring: names and `[rows, columns]` (or `[n]`). */
+export function weightSpecs(config: ModelConfig): ParameterSpec[] {
+  const { hidden_size, vocab_size } = config;
+  const layer = (i: number): ParameterSpec[] => [
+    { name: `model.layers.${i}.input_layernorm.weight`, shape: [hidden_size] },
+    { name: `model.layers.${i}.post_attention_layernorm.weight`, shape: [hidden_size] },
+    ...PROJECTIONS.map((projection) => ({
+      name: `model.layers.${i}.${projectionPath(projection)}.weight`,
+      shape: projectionShape(config, projection),
+    })),
+  ];
+  return [
+    { name: 'model.embed_tokens.weight', shape: [vocab_size, hidden_size] },
+    ...Array.from({ length: config.num_hidden_layers }, (_, i) => layer(i)).flat(),
+    { name: 'model.norm.weight', shape: [hidden_size] },
+    ...(config.tie_word_embeddings ? [] : [{ name: 'lm_head.weight', shape: [vocab_size, hidden_size] }]),
+  ];
+}
+
+/** Throws a ModelError that names the first weight that is missing or has another shape than the config says. */
+export function checkWeights(source: ModelSource): void {
+  for (const { name, shape } of weightSpecs(source.config)) {
+    const tensor = source.tensors.get(name);
+    if (!tensor) throw new ModelError(`${source.name} lacks the weight ${name}; the file is not a whole model. Download it again.`);
+    if (tensor.shape.join() !== shape.join()) {
+      throw new ModelError(
+        `${source.name}: ${name} is [${tensor.shape.join(', ')}] and the config says [${shape.join(', ')}]; config and weights belong to different models.`,
+      );
+    }
+  }
+}
+
+/** Builds the tree of weights from a lookup by name. */
+function assemble(config: ModelConfig, matrix: (name: string) => Weight, vector: (name: string) => Tensor): DecoderWeights {
+  const embed = matrix('model.embed_tokens.weight');
+  const layers = Array.from({ length: config.num_hidden_layers }, (_, i) => {
+    const path = `model.layers.${i}`;
+    const projections = PROJECTIONS.map((projection) => [projection, matrix(`${path}.${projectionPath(projection)}.weight`)]);
+    return {
+      inputNorm: vector(`${path}.input_layernorm.weight`),
+      postAttentionNorm: vector(`${path}.post_attention_layernorm.weight`),
+      ...(Object.fromEntries(projections) as Record<Projection, Weight>),
+    };
+  });
+  const head = config.tie_word_embeddings ? embed : matrix('lm_head.weight');
+  return { embed, layers, norm: vector('model.norm.weight'), head };
+}
+
+/** Weights that training changes: all of them are parameters. */
+export function trainedWeights(config: ModelConfig, parameters: Parameters): DecoderWeights {
+  const tensor = (name: string): Tensor => parameters.tensor(name);
+  return assemble(config, tensor, tensor);
+}
+
+/** Frozen weights in their stored types: declared at once, filled by `upload`. */
+export class FrozenWeights {
+  readonly weights: DecoderWeights;
+  private readonly targets = new Map<string, { tensor: StoredTensor; shards: { firstRow: number; rows: number; parts: Storage[] }[] }>();
+
+  constructor(
+    private readonly source: ModelSource,
+    maxBindingBytes: number,
+    private readonly memory: MemoryLedger,
+  ) {
+    checkWeights(source);
+    const matrix = (name: string): FrozenWeight => this.declare(source.tensors.get(name)!, maxBindingBytes);
+    const vector = (name: string): Tensor => this.declareVector(source.tensors.get(name)!);
+    this.weights = assemble(source.config, matrix, vector);
+  }
+
+  private declare(tensor: StoredTensor, maxBindingBytes: number): FrozenWeight {
+    const [rows, columns] = tensor.shape as [number, number];
+    const perRow = Math.max(...packedBytes(tensor.type, 256, columns)) / 256;
+    // Whole multiples of 64 rows, so that every shard's parts begin aligned.
+    const most = Math.max(64, Math.floor(maxBindingBytes / perRow / 64) * 64);
+    const shards = [];
+    for (let firstRow = 0; firstRow < rows; firstRow += most) {
+      const count = Math.min(most, rows - firstRow);
+      const parts = packedBytes(tensor.type, count, columns).map((bytes, i) => this.memory.declare(`${tensor.name} ${i}`, 'model', bytes));
+      shards.push({ firstRow, rows: count, parts });
+    }
+    this.targets.set(tensor.name, { tensor, shards });
+    const bound = shards.map((shard) => ({ ...shard, parts: shard.parts.map((part) => part.tensor(tensor.name, [part.bytes / 4], 'u32')) }));
+    return { name: tensor.name, type: tensor.type, rows, columns, shards: bound };
+  }
+
+  private declareVector(tensor: StoredTensor): Tensor {
+    const length = tensor.shape[0]!;
+    const part = this.memory.declare(tensor.name, 'model', length * 4);
+    this.targets.set(tensor.name, { tensor, shards: [{ firstRow: 0, rows: 1, parts: [part] }] });
+    return part.tensor(tensor.name, [length]);
+  }
+
+  /** Reads the files once, a few megabytes at a time, into the allocated buffers. */
+  async upload(gpu: Gpu, onProgress?: OnProgress): Promise<void> {
+    const total = [...this.targets.values()].reduce((sum, { tensor }) => sum + storedBytes(tensor), 0);
+    let done = 0;
+    for (const { tensor, shards } of this.targets.values()) {
+      for (const shard of shards) await this.uploadShard(gpu, tensor, shard);
+      done += storedBytes(tensor);
+      onProgress?.({ label: `Reading ${this.source.name}`, done, total, unit: 'bytes' });
+    }
+  }
+
+  private async uploadShard(gpu: Gpu, tensor: StoredTensor, shard: { firstRow: number; rows: number; parts: Storage[] }): Promise<void> {
+    const { queue } = gpu.device;
+    if (tensor.shape.length === 1) {
+      const values = dequantize(tensor.type, await tensor.readRows(0, 1));
+      queue.writeBuffer(shard.parts[0]!.buffer, 0, values as Float32Array<ArrayBuffer>);
+      return;
+    }
+    const columns = tensor.shape[1]!;
+    const step = Math.max(64, Math.floor(TILE_BYTES / rowBytes(tensor.type, columns) / 64) * 64);
+    for (let row = 0; row < shard.rows; row += step) {
+      const count = Math.min(step, shard.rows - row);
+      const parts = packRows(tensor.type, await tensor.readRows(shard.firstRow + row, count), columns);
+      const offsets = packedBytes(tensor.type, row, columns);
+      parts.forEach((bytes, i) => queue.writeBuffer(shard.parts[i]!.buffer, offsets[i]!, bytes as Uint8Array<ArrayBuffer>));
+    }
+  }
+}
+
+const TILE_BYTES = 8 * 2 ** 20;
+
+function storedBytes(tensor: StoredTensor): number {
+  return tensor.shape.length === 1 ? rowBytes(tensor.type, tensor.shape[0]!) : tensor.shape[0]! * rowBytes(tensor.type, tensor.shape[1]!);
+}
+
+/** Fills trained parameters with the model's own weights, dequantised. */
+export async function uploadTrained(gpu: Gpu, source: ModelSource, parameters: Parameters, onProgress?: OnProgress): Promise<void> {
+  const specs = parameters.specs;
+  for (const [i, { name }] of specs.entries()) {
+    const tensor = source.tensors.get(name)!;
+    const rows = tensor.shape.length === 1 ? 1 : tensor.shape[0]!;
+    parameters.upload(gpu, name, dequantize(tensor.type, await tensor.readRows(0, rows)));
+    onProgress?.({ label: `Reading ${source.name}`, done: i + 1, total: specs.length, unit: 'tensors' });
+  }
+}
