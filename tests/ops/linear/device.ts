@@ -1,0 +1,174 @@
+/** Runs one linear layer, forward and backward, on the GPU, with sentinels around everything it writes. */
+import { Graph } from '../../../src/autograd/graph';
+import { dequantize } from '../../../src/core/blocks';
+import { rowBytes, type WeightType } from '../../../src/core/model';
+import { Arena } from '../../../src/runtime/arena';
+import { createStorage, destroyBuffer, openDevice, readBuffer, traitsOf, type DeviceTraits, type Gpu } from '../../../src/runtime/device';
+import { Pacer } from '../../../src/runtime/pacer';
+import { Plan } from '../../../src/runtime/plan';
+import { Dim, externalTensor, type DType, type Shape, type Tensor } from '../../../src/runtime/program';
+import { linear } from '../../../src/shaders/linear/linear';
+import { packRows } from '../../../src/shaders/linear/pack';
+import type { FrozenWeight } from '../../../src/shaders/weight';
+import { nodeGpu } from '../../gpu';
+
+/** Seeded values in (-1, 1). */
+export function values(count: number, seed: number): Float32Array<ArrayBuffer> {
+  let state = seed * 2654435761 + 12345;
+  return Float32Array.from({ length: count }, () => {
+    state = (Math.imul(state, 1664525) + 1013904223) | 0;
+    return (state >>> 8) / 2 ** 23 - 1;
+  });
+}
+
+/** Random bytes of `rows` × `columns` stored weights, and their values. Scales are kept small and finite. */
+export function storedWeight(type: WeightType, rows: number, columns: number, seed: number): { bytes: Uint8Array; values: Float32Array } {
+  const bytes = new Uint8Array(rows * rowBytes(type, columns));
+  const noise = values(bytes.length, seed);
+  bytes.forEach((_, i) => (bytes[i] = (noise[i]! + 1) * 128));
+  // The top byte of each float: sign from the noise, exponent near 1 (floats) or near 1/64 (scales).
+  const top = (at: number, exponent: number): void => void (bytes[at] = (bytes[at]! & 0x80) | exponent);
+  const block = { F32: 4, F16: 2, BF16: 2, Q8_0: 34, Q4_0: 18, Q4_1: 20 }[type];
+  for (let at = 0; at < bytes.length; at += block) {
+    if (type === 'F32') top(at + 3, 0x3e);
+    else if (type === 'F16') top(at + 1, 0x38);
+    else if (type === 'BF16') top(at + 1, 0x3e);
+    else top(at + 1, type === 'Q8_0' ? 0x18 : 0x28);
+    if (type === 'Q4_1') top(at + 3, 0x30);
+  }
+  return { bytes, values: dequantize(type, bytes) };
+}
+
+let opened: Promise<Gpu> | null = null;
+
+/** One device for the whole file. */
+export function testGpu(): Promise<Gpu> {
+  opened ??= nodeGpu().then((gpu) => openDevice(gpu));
+  return opened;
+}
+
+const GUARD = 256;
+const SENTINEL = 12345.5;
+
+/** A tensor between two runs of sentinels. */
+class Guarded {
+  readonly tensor: Tensor;
+  private readonly buffer: GPUBuffer;
+  private readonly bytes: number;
+
+  constructor(
+    private readonly gpu: Gpu,
+    name: string,
+    shape: Shape,
+    length: number,
+    data?: ArrayLike<number>,
+    dtype: DType = 'f32',
+  ) {
+    this.bytes = length * 4;
+    const total = GUARD + Math.ceil(this.bytes / GUARD) * GUARD + GUARD;
+    this.buffer = createStorage(gpu, name, total);
+    const all = new Float32Array(total / 4).fill(SENTINEL);
+    for (let i = 0; i < length; i++) all[GUARD / 4 + i] = data ? data[i]! : NaN;
+    gpu.device.queue.writeBuffer(this.buffer, 0, all);
+    this.tensor = externalTensor(name, shape, dtype, { buffer: this.buffer, offset: GUARD, size: Math.ceil(this.bytes / 4) * 4 });
+  }
+
+  /** The values; throws where a sentinel was overwritten. */
+  async read(): Promise<Float32Array> {
+    const all = new Float32Array(await readBuffer(this.gpu, this.buffer, 0, this.buffer.size));
+    const length = this.bytes / 4;
+    all.forEach((value, i) => {
+      if ((i < GUARD / 4 || i >= GUARD / 4 + length) && value !== SENTINEL) throw new Error(`${this.tensor.name}: wrote outside at ${i - GUARD / 4}`);
+    });
+    return all.slice(GUARD / 4, GUARD / 4 + length);
+  }
+
+  destroy(): void {
+    destroyBuffer(this.gpu, this.buffer);
+  }
+}
+
+export interface LinearRun {
+  M: number;
+  N: number;
+  K: number;
+  /** The most rows the program allows; M where absent. */
+  maxM?: number;
+  x: ArrayLike<number>;
+  dy: ArrayLike<number>;
+  /** An f32 matrix that is trained, or stored bytes. */
+  weight: { values: ArrayLike<number> } | { type: WeightType; bytes: Uint8Array; shardRows?: number };
+  into?: ArrayLike<number>;
+  scale?: number;
+  /** What dx and dw hold before, where they are to be added to. */
+  dwBefore?: ArrayLike<number>;
+  traits?: Partial<DeviceTraits>;
+}
+
+/** Uploads a stored weight in shards of `shardRows` rows. */
+export function uploadWeight(gpu: Gpu, type: WeightType, bytes: Uint8Array, rows: number, columns: number, shardRows = rows): FrozenWeight {
+  const stored = rowBytes(type, columns);
+  const shards: FrozenWeight['shards'] = [];
+  for (let first = 0; first < rows; first += shardRows) {
+    const count = Math.min(shardRows, rows - first);
+    const parts = packRows(type, bytes.subarray(first * stored, (first + count) * stored), columns).map((part, i) => {
+      const buffer = createStorage(gpu, `weight ${i}`, part.byteLength);
+      gpu.device.queue.writeBuffer(buffer, 0, part);
+      return externalTensor(`weight ${i}`, [part.byteLength / 4], 'u32', { buffer, offset: 0, size: Math.ceil(part.byteLength / 16) * 16 });
+    });
+    shards.push({ firstRow: first, rows: count, parts });
+  }
+  return { name: 'weight', type, rows, columns, shards };
+}
+
+/** y, dx and (for an f32 matrix) dw of one linear layer. */
+export async function runLinear(run: LinearRun): Promise<{ y: Float32Array; dx: Float32Array; dw: Float32Array | null; kernels: string[] }> {
+  const gpu = await testGpu();
+  const { M, N, K } = run;
+  const max = run.maxM ?? M;
+  const rows = new Dim('tokens', max);
+  const x = new Guarded(gpu, 'x', [rows, K], max * K, run.x);
+  const dx = new Guarded(gpu, 'dx', [rows, K], max * K, new Float32Array(max * K));
+  const dy = new Guarded(gpu, 'dy', [rows, N], max * N, run.dy);
+  const y = new Guarded(gpu, 'y', [rows, N], max * N, run.into ?? new Float32Array(max * N));
+  const trained = 'values' in run.weight ? new Guarded(gpu, 'w', [N, K], N * K, run.weight.values) : null;
+  const dw = new Guarded(gpu, 'dw', [N, K], N * K, run.dwBefore ?? new Float32Array(N * K));
+  const frozen = 'type' in run.weight ? uploadWeight(gpu, run.weight.type, run.weight.bytes, N, K, run.weight.shardRows) : null;
+
+  const g = new Graph({ ...traitsOf(gpu), ...run.traits });
+  // dx reaches its buffer as a parameter's gradient does: added to what is there.
+  g.parameter(x.tensor, dx.tensor);
+  if (trained) g.parameter(trained.tensor, dw.tensor);
+  const out = linear(g, x.tensor, frozen ?? trained!.tensor, { into: y.tensor, ...(run.scale === undefined ? {} : { scale: run.scale }) });
+  g.seed(out, dy.tensor);
+  g.backward();
+  const dispatches = g.program();
+  const arena = new Arena();
+  const plan = await Plan.record(gpu, dispatches, arena, arena.layout(dispatches));
+  rows.value = M;
+  const pacer = new Pacer(gpu);
+  await plan.run(pacer);
+  await pacer.drain();
+  const result = {
+    y: (await y.read()).subarray(0, M * N),
+    dx: (await dx.read()).subarray(0, M * K),
+    dw: trained ? await dw.read() : null,
+    kernels: dispatches.map((dispatch) => dispatch.kernel.name),
+  };
+  for (const each of [x, dx, dy, y, dw, ...(trained ? [trained] : [])]) each.destroy();
+  for (const part of frozen?.shards.flatMap((shard) => shard.parts) ?? []) destroyBuffer(gpu, part.range!.buffer);
+  plan.destroy();
+  arena.destroy(gpu);
+  return result;
+}
+
+/** Root of the summed squared difference over that of the expected values. */
+export function relativeError(got: ArrayLike<number>, expected: ArrayLike<number>): number {
+  let difference = 0;
+  let norm = 0;
+  for (let i = 0; i < expected.length; i++) {
+    difference += (got[i]! - expected[i]!) ** 2;
+    norm += expected[i]! ** 2;
+  }
+  return Math.sqrt(difference / Math.max(norm, 1e-30));
+}
