@@ -7,12 +7,13 @@ import { Arena } from '../runtime/arena';
 import { readBuffer, type DeviceTraits, type Gpu } from '../runtime/device';
 import { MemoryLedger, type Storage } from '../runtime/memory';
 import { Pacer } from '../runtime/pacer';
-import { Plan } from '../runtime/plan';
+import { Plan, planBytes } from '../runtime/plan';
 import { Dim, type Dispatch, type Tensor } from '../runtime/program';
 import { cachedAttention } from '../shaders/cached-attention/cached-attention';
 import { cacheWrite } from '../shaders/cached-attention/cache-write';
 import { gatherRows } from '../shaders/gather-rows/gather-rows';
 import { linear } from '../shaders/linear/linear';
+import { fill } from '../shaders/optimizer/fill';
 import { attentionShape } from './attention-shape';
 import { decoder, type Attend } from './decoder';
 import { loraModules, loraSpecs, type LoraPair, type LoraPairs } from './lora';
@@ -78,6 +79,11 @@ export class Inference {
       pass.plan = await Plan.record(gpu, pass.dispatches, this.arena, pass.slots, onProgress);
     }
     gpu.device.queue.writeBuffer(this.ropeTable.buffer, 0, ropeTable(this.config, this.contextLength) as Float32Array<ArrayBuffer>);
+  }
+
+  /** Bytes its plans take beside the ledger and the arena. */
+  planBytes(): number {
+    return Object.values(this.passes).reduce((sum, pass) => sum + planBytes(pass.dispatches), 0);
   }
 
   destroy(): void {
@@ -171,7 +177,8 @@ export class Inference {
     });
     const chosen = gatherRows(g, hidden, input(this.inputs.rows, logitRows));
     const out = this.logits.tensor('logits', [logitRows, config.vocab_size], 'f32', 0, maxTokens * config.vocab_size * 4);
-    linear(g, chosen, this.weights.head, { write: out });
+    fill(g, out, 0);
+    linear(g, chosen, this.weights.head, { into: out });
     const dispatches = g.program();
     return { tokens, logitRows, dispatches, slots: this.arena.layout(dispatches), plan: null };
   }

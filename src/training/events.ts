@@ -1,0 +1,72 @@
+import type { Progress } from '../core/progress';
+
+/** One optimizer step, as charts and metrics.jsonl have it. */
+export interface MetricPoint {
+  /** Counted from 1. */
+  step: number;
+  loss: number;
+  /** Before clipping. */
+  grad_norm: number;
+  learning_rate: number;
+  /** Trained tokens of this step. */
+  tokens: number;
+  /** All tokens of this step per second. */
+  tokens_per_second: number;
+  /** Training so far, pauses not counted. */
+  seconds: number;
+  epoch: number;
+}
+
+export interface EvalPoint {
+  step: number;
+  loss: number;
+  best: boolean;
+}
+
+export interface SamplePoint {
+  step: number;
+  prompt: string;
+  text: string;
+}
+
+/** What a run tells as it goes. */
+export type TrainingEvent =
+  | { type: 'preparing'; progress: Progress }
+  /** A run goes on after this step: points past it are about to be made again. */
+  | { type: 'resumed'; step: number }
+  | { type: 'step'; point: MetricPoint; totalSteps: number; secondsLeft: number | null; memory: number }
+  | { type: 'eval'; point: EvalPoint }
+  | { type: 'sample'; point: SamplePoint }
+  | { type: 'saved'; step: number };
+
+/** How a person steers a run that goes on elsewhere. */
+export class TrainingControl {
+  private waiting: (() => void) | null = null;
+  private gate: Promise<void> | null = null;
+  /** What to do with the steps since the last checkpoint, once stopped. */
+  stopping: 'keep' | 'discard' | null = null;
+
+  pause(): void {
+    this.gate ??= new Promise((resolve) => (this.waiting = resolve));
+  }
+
+  resume(): void {
+    this.waiting?.();
+    this.gate = null;
+    this.waiting = null;
+  }
+
+  stop(how: 'keep' | 'discard'): void {
+    this.stopping = how;
+    this.resume();
+  }
+
+  get paused(): boolean {
+    return this.gate !== null;
+  }
+
+  /** Waits while paused. */
+  async open(): Promise<void> {
+    while (this.gate) await this.gate;
+  }
+}
