@@ -108,7 +108,7 @@ export async function ensureReaders() {
   const wanted = readFileSync(join(folder, 'package.json'), 'utf8');
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted) return;
   console.log('Installing the independent readers …');
-  const code = await run('npm', ['install', '--omit=optional', '--ignore-scripts', '--no-audit', '--no-fund', '--no-save'], { cwd: folder });
+  const code = await run('npm', ['install', '--ignore-scripts', '--no-audit', '--no-fund', '--no-save'], { cwd: folder });
   if (code === 0) writeFileSync(stamp, wanted);
   else console.log('llama.cpp for Node could not be installed on this platform; the tests that need it will skip.');
 }
