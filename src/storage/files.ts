@@ -38,6 +38,8 @@ export interface FileStore {
   find(group: string, name: string): Promise<StoredFile | null>;
   /** How much of an unfinished file is there, or null. */
   partial(group: string, name: string): Promise<StoredFile | null>;
+  /** The bytes of an unfinished file, for checking them before going on; null where there is none. */
+  readPartial(group: string, name: string): Promise<ByteSource | null>;
   /**
    * Starts a file, or continues an unfinished one of the same tag and total at its `position`; anything else
    * under this name is replaced. A StorageError where there is no room for `total`.
@@ -101,6 +103,11 @@ export class Files implements FileStore {
   async partial(group: string, name: string): Promise<StoredFile | null> {
     const file = await this.find(group, name);
     return file && !file.complete ? file : null;
+  }
+
+  async readPartial(group: string, name: string): Promise<ByteSource | null> {
+    const source = (await this.partial(group, name)) && (await this.medium.read(dataPath(group, name)));
+    return source && named(source, name);
   }
 
   async write(group: string, name: string, { total, tag }: WriteOptions = {}): Promise<FileWriter> {

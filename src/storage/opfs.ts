@@ -46,10 +46,11 @@ export class OpfsFiles implements FileMedium {
     }
   }
 
+  /** An empty path removes everything. */
   async remove(path: readonly string[]): Promise<void> {
-    const folder = await this.folder(path.slice(0, -1), false);
+    const folder = path.length === 0 ? await navigator.storage.getDirectory() : await this.folder(path.slice(0, -1), false);
     try {
-      await folder?.removeEntry(path.at(-1)!, { recursive: true });
+      await folder?.removeEntry(path.at(-1) ?? FOLDER, { recursive: true });
     } catch (error) {
       if (!isAbsent(error)) throw error;
     }
