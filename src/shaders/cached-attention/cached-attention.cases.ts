@@ -1,0 +1,42 @@
+import type { AttentionShape } from '../attention/attention';
+import { attentionReference } from '../attention/attention.reference';
+import { caseRandom, integers, normals, type OpCase, type OpSuite } from '../suite';
+import { cachedAttention } from './cached-attention';
+
+interface CachedCase extends OpCase {
+  attention: AttentionShape;
+}
+
+/** H, K, D, new tokens, cache rows. */
+const sizes = [
+  [1, 1, 1, 1, 1],
+  [9, 3, 64, 1, 331],
+  [6, 2, 20, 13, 67],
+  [2, 1, 7, 5, 129],
+  [3, 3, 130, 2, 65],
+  [199, 199, 2, 331, 9],
+] as const;
+
+export const cachedAttentionSuite: OpSuite<CachedCase> = {
+  op: 'cachedAttention',
+  tolerance: 1e-5,
+  reason: 'as attention: WGSL allows exp 3 + 2|x| units in the last place, then sums of up to 331 weights',
+  cases: sizes.map(([heads, kvHeads, headDim, M, S]) => {
+    const random = caseRandom(heads, headDim, M, S);
+    const cache = () => ({ shape: [S, kvHeads * headDim] as const, values: normals(random, S * kvHeads * headDim) });
+    return {
+      name: `H=${heads} K=${kvHeads} D=${headDim} M=${M} S=${S}`,
+      dims: { M },
+      attention: { heads, kvHeads, headDim, scale: 1 / Math.sqrt(headDim) },
+      inputs: {
+        q: { shape: ['M', heads * headDim], values: normals(random, M * heads * headDim) },
+        k: cache(),
+        v: cache(),
+        positions: { shape: ['M'], dtype: 'u32', values: integers(random, M, S).map((p, m) => (m === 0 ? S - 1 : p)) },
+      },
+    };
+  }),
+  record: (g, { q, k, v, positions }, c) => cachedAttention(g, q!, k!, v!, positions!, c.attention),
+  reference: ({ q, k, v, positions }, c) =>
+    attentionReference(q!, k!, v!, positions!.map(() => 0), positions!.map((p) => p + 1), c.attention),
+};

@@ -1,0 +1,15 @@
+// dx[index[r]] += dout[r]; no row is named twice, so no two threads meet.
+// Grid: one thread a vector of dout, 256 a workgroup, folded over y. No barriers.
+@group(0) @binding(0) var<uniform> rows: vec4<u32>;
+@group(0) @binding(1) var<storage, read> dout: array<vecN>;
+@group(0) @binding(2) var<storage, read> index: array<u32>;
+@group(0) @binding(3) var<storage, read_write> dx: array<vecN>;
+
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let i = (group.y * groups.x + group.x) * 256u + lane;
+  if (i >= rows.x * VECTORS) { return; }
+  let row = index[i / VECTORS];
+  if (row >= ROWS) { return; }
+  dx[row * VECTORS + i % VECTORS] += dout[i];
+}

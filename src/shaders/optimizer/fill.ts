@@ -1,0 +1,14 @@
+import type { Graph } from '../../autograd/graph';
+import { rowLength, type Tensor } from '../../runtime/program';
+import { flat } from './flat';
+import fillSource from './fill.wgsl?raw';
+import { threadGrid } from '../grid';
+import { specializeVector, vectorWidth } from '../vector';
+
+/** Sets every value of an f32 tensor's current rows. */
+export function fill(g: Graph, tensor: Tensor, value: number): void {
+  const { rows, length } = flat(tensor);
+  const width = vectorWidth(length);
+  const kernel = specializeVector('fill', fillSource, width, { VECTORS: length / width, VALUE: { f32: value } });
+  g.dispatch(kernel, rows, threadGrid(length / width), { write: [tensor] }, length);
+}

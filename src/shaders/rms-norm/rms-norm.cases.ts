@@ -1,0 +1,34 @@
+import { caseRandom, normals, type OpCase, type OpSuite } from '../suite';
+import { rmsNorm } from './rms-norm';
+import { rmsNormReference } from './rms-norm.reference';
+
+/** Rows, normalised stretches a row, values of a stretch. */
+const sizes = [
+  [1, 1, 1],
+  [7, 1, 13],
+  [37, 1, 576],
+  [5, 3, 20],
+  [3, 1, 2051],
+  [66_000, 1, 4],
+] as const;
+
+const EPS = 1e-5;
+
+export const rmsNormSuite: OpSuite<OpCase> = {
+  op: 'rmsNorm',
+  tolerance: 3e-6,
+  reason: 'sums of up to 2,051 squares in 64 lanes (33 roundings of 2^-24 in a row) and inverseSqrt, good to 2 units in the last place',
+  cases: sizes.map(([M, parts, C]) => {
+    const random = caseRandom(M, parts, C);
+    return {
+      name: `M=${M} C=${C}${parts > 1 ? ` in ${parts} parts` : ''}`,
+      dims: { M },
+      inputs: {
+        x: { shape: ['M', parts * C], values: normals(random, M * parts * C, 2), trained: true },
+        weight: { shape: [C], values: normals(random, C), trained: true },
+      },
+    };
+  }),
+  record: (g, { x, weight }) => rmsNorm(g, x!, weight!, EPS),
+  reference: ({ x, weight }) => rmsNormReference(x!, weight!, EPS),
+};

@@ -1,0 +1,24 @@
+// dgate (+)= dout * up * s * (1 + gate * (1 - s)), dup (+)= dout * gate * s, s = sigmoid(gate).
+// Grid: one thread a vector, 256 a workgroup, folded over y. No barriers.
+@group(0) @binding(0) var<uniform> rows: vec4<u32>;
+@group(0) @binding(1) var<storage, read> gate: array<vecN>;
+@group(0) @binding(2) var<storage, read> up: array<vecN>;
+@group(0) @binding(3) var<storage, read> dout: array<vecN>;
+@group(0) @binding(4) var<storage, read_write> dgate: array<vecN>;
+@group(0) @binding(5) var<storage, read_write> dup: array<vecN>;
+
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let i = (group.y * groups.x + group.x) * 256u + lane;
+  if (i >= rows.x * VECTORS) { return; }
+  let x = gate[i];
+  let d = dout[i];
+  let s = sigmoid(x);
+  // 1 - s = sigmoid(-x), without the cancellation where s is near 1.
+  var dx = d * up[i] * s * (1.0 + x * sigmoid(-x));
+  var du = d * x * s;
+  if (ADD_GATE) { dx += dgate[i]; }
+  if (ADD_UP) { du += dup[i]; }
+  dgate[i] = dx;
+  dup[i] = du;
+}

@@ -1,0 +1,4 @@
+import { cachedAttentionSuite } from '../../src/shaders/cached-attention/cached-attention.cases';
+import { testOp } from './harness';
+
+testOp(cachedAttentionSuite);

@@ -1,0 +1,4 @@
+import { dropoutSuite } from '../../src/shaders/dropout/dropout.cases';
+import { testOp } from './harness';
+
+testOp(dropoutSuite);
