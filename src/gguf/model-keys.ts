@@ -1,0 +1,51 @@
+import type { ModelConfig, WeightType } from '../core/model';
+import type { GgufFamily } from './families';
+import { FILE_TYPES } from './types';
+import { f32, text, u32, type GgufMetadata } from './writer';
+
+/** The one divisor where all rope frequencies share it (linear scaling), else null. */
+export function linearRopeFactor(config: ModelConfig): number | null {
+  const factors = config.rope_factors;
+  const first = factors?.[0];
+  return first !== undefined && factors!.every((factor) => factor === first) ? first : null;
+}
+
+/** "135M": the model's size as GGUF files spell it. */
+function sizeLabel(parameters: number): string {
+  if (parameters >= 1e9) return `${(parameters / 1e9).toFixed(1).replace(/\.0$/, '')}B`;
+  return parameters >= 1e6 ? `${Math.round(parameters / 1e6)}M` : `${Math.round(parameters / 1e3)}K`;
+}
+
+/**
+ * A model's metadata but for its tokenizer, with the keys and types that llama.cpp expects.
+ * `type`: what most matrices are stored in.
+ */
+export function modelMetadata(family: GgufFamily, config: ModelConfig, name: string, parameters: number, type: WeightType): GgufMetadata {
+  const { architecture } = family;
+  const metadata: GgufMetadata = new Map([
+    ['general.architecture', text(architecture)],
+    ['general.type', text('model')],
+    ['general.name', text(name)],
+    ['general.size_label', text(sizeLabel(parameters))],
+    ['general.file_type', u32(FILE_TYPES[type])],
+    ['general.quantization_version', u32(2)],
+    [`${architecture}.vocab_size`, u32(config.vocab_size)],
+    [`${architecture}.context_length`, u32(config.max_position_embeddings)],
+    [`${architecture}.embedding_length`, u32(config.hidden_size)],
+    [`${architecture}.block_count`, u32(config.num_hidden_layers)],
+    [`${architecture}.feed_forward_length`, u32(config.intermediate_size)],
+    [`${architecture}.attention.head_count`, u32(config.num_attention_heads)],
+    [`${architecture}.attention.head_count_kv`, u32(config.num_key_value_heads)],
+    [`${architecture}.attention.key_length`, u32(config.head_dim)],
+    [`${architecture}.attention.value_length`, u32(config.head_dim)],
+    [`${architecture}.attention.layer_norm_rms_epsilon`, f32(config.rms_norm_eps)],
+    [`${architecture}.rope.dimension_count`, u32(config.head_dim)],
+    [`${architecture}.rope.freq_base`, f32(config.rope_theta)],
+  ]);
+  const linear = linearRopeFactor(config);
+  if (linear !== null) {
+    metadata.set(`${architecture}.rope.scaling.type`, text('linear'));
+    metadata.set(`${architecture}.rope.scaling.factor`, f32(linear));
+  }
+  return metadata;
+}

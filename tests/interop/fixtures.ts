@@ -1,0 +1,97 @@
+import { createWriteStream } from 'node:fs';
+import type { Adapter } from '../../src/core/adapter';
+import { peftName } from '../../src/core/adapter';
+import type { ByteSink } from '../../src/core/bytes';
+import { expectedTensors } from '../../src/core/layout';
+import { PROJECTIONS, projectionPath, projectionShape, type GgufTokenizerKeys, type ModelConfig, type ModelSource, type StoredTensor } from '../../src/core/model';
+import { Random } from '../../src/core/random';
+import { llama3RopeFactors } from '../../src/core/rope';
+
+/** A file on disk as a sink. */
+export function fileSink(path: string): ByteSink {
+  const stream = createWriteStream(path);
+  return {
+    write: (bytes) => new Promise((resolve, reject) => stream.write(bytes.slice(), (error) => (error ? reject(error) : resolve()))),
+    close: () => new Promise((resolve) => stream.end(() => resolve())),
+    abort: () => new Promise((resolve) => stream.destroy().once('close', () => resolve())),
+  };
+}
+
+/** A small Llama in a shape of its own: untied head, grouped heads, Llama 3's rope scaling. */
+export const TINY: ModelConfig = {
+  model_type: 'llama',
+  hidden_size: 64,
+  intermediate_size: 96,
+  num_hidden_layers: 3,
+  num_attention_heads: 6,
+  num_key_value_heads: 2,
+  head_dim: 16,
+  vocab_size: 160,
+  max_position_embeddings: 256,
+  rms_norm_eps: 1e-5,
+  rope_theta: 10000,
+  rope_factors: llama3RopeFactors(10000, 16, { factor: 8, low_freq_factor: 1, high_freq_factor: 4, original_max_position_embeddings: 64 }),
+  tie_word_embeddings: false,
+  bos_token_id: 1,
+  eos_token_id: [2],
+};
+
+const gaussian = (random: Random): number => Math.sqrt(-2 * Math.log(1 - random.uniform())) * Math.cos(2 * Math.PI * random.uniform());
+
+/** Float32 values about 0 with a given deviation. */
+export function randomValues(random: Random, count: number, deviation: number): Float32Array {
+  return Float32Array.from({ length: count }, () => deviation * gaussian(random));
+}
+
+/** A model of random float32 weights, large enough that its logits are far from uniform. */
+export function randomModel(config: ModelConfig, seed = 1): ModelSource {
+  const random = new Random(seed);
+  const tensors = new Map<string, StoredTensor>();
+  for (const [name, shape] of expectedTensors(config)) {
+    const count = shape.reduce((product, size) => product * size, 1);
+    const columns = shape.at(-1)!;
+    const data = shape.length === 1 ? randomValues(random, count, 0.1).map((x) => 1 + x) : randomValues(random, count, 1.5 / Math.sqrt(columns));
+    const bytes = new Uint8Array(data.buffer);
+    const readRows = (first: number, rows: number): Promise<Uint8Array> => Promise.resolve(bytes.slice(first * columns * 4, (first + rows) * columns * 4));
+    tensors.set(name, { name, shape, type: 'F32', readRows });
+  }
+  return { name: 'random llama', format: 'safetensors', config, tensors, tokenizer: { kind: 'gguf', keys: madeUpTokenizer(config) }, chatTemplate: null, bytes: 0, files: [] };
+}
+
+/** Three special tokens, the printable ASCII characters, and numbered words up to the vocabulary's size. */
+function madeUpTokenizer(config: ModelConfig): GgufTokenizerKeys {
+  const special = ['<unk>', '<s>', '</s>'];
+  const letters = Array.from({ length: 94 }, (_, i) => String.fromCharCode(33 + i));
+  const tokens = Array.from({ length: config.vocab_size }, (_, id) => special[id] ?? letters[id - 3] ?? `word${id}`);
+  return {
+    model: 'gpt2',
+    pre: 'gpt-2',
+    tokens,
+    token_type: tokens.map((_, id) => (id < 3 ? 3 : 1)),
+    scores: null,
+    merges: ['a b'],
+    bos_token_id: 1,
+    eos_token_id: 2,
+    eot_token_id: null,
+    unknown_token_id: 0,
+    padding_token_id: null,
+    add_bos_token: true,
+    add_eos_token: false,
+    add_space_prefix: null,
+  };
+}
+
+/** An adapter of all seven projections with both halves random, strong enough to change the logits. */
+export function randomAdapter(config: ModelConfig, { r = 5, use_rslora = false, seed = 2 } = {}): Adapter {
+  const random = new Random(seed);
+  const tensors: Adapter['tensors'] = new Map();
+  for (let layer = 0; layer < config.num_hidden_layers; layer++) {
+    for (const projection of PROJECTIONS) {
+      const [out, columns] = projectionShape(config, projection);
+      const path = `model.layers.${layer}.${projectionPath(projection)}`;
+      tensors.set(peftName(path, 'A'), { shape: [r, columns], data: randomValues(random, r * columns, 1 / Math.sqrt(columns)) });
+      tensors.set(peftName(path, 'B'), { shape: [out, r], data: randomValues(random, out * r, 0.15) });
+    }
+  }
+  return { config: { r, lora_alpha: 8, lora_dropout: 0, target_modules: [...PROJECTIONS], use_rslora }, tensors };
+}

@@ -1,0 +1,52 @@
+import { spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const folder = fileURLToPath(new URL('./node-llama-cpp/', import.meta.url));
+
+/** Whether llama.cpp (node-llama-cpp, in a folder of its own) is installed; tests that need it skip otherwise. */
+export const hasLlamaCpp = existsSync(join(folder, 'node_modules/node-llama-cpp'));
+
+interface Evaluation {
+  /** Path of a GGUF model. */
+  model: string;
+  /** Path of a GGUF adapter. */
+  lora?: string;
+  ids: readonly number[];
+}
+
+/** llama.cpp's logits after every token of `ids`, V a position. Rejects where llama.cpp refuses the file, with what it said. */
+export async function llamaLogits({ model, lora, ids }: Evaluation): Promise<Float32Array[]> {
+  const scratch = mkdtempSync(join(tmpdir(), 'hone-logits-'));
+  try {
+    const out = join(scratch, 'logits.f32');
+    const { vocabulary } = (await runReader({ model, lora: lora ?? null, ids: [ids], out })) as { vocabulary: number };
+    const all = new Float32Array(new Uint8Array(readFileSync(out)).buffer);
+    return ids.map((_, t) => all.subarray(t * vocabulary, (t + 1) * vocabulary));
+  } finally {
+    rmSync(scratch, { recursive: true, force: true });
+  }
+}
+
+/** llama.cpp's token ids of texts under a GGUF file's vocabulary, nothing added, special tokens parsed. */
+export async function llamaTokens(model: string, texts: readonly string[]): Promise<number[][]> {
+  return ((await runReader({ model, texts })) as { tokens: number[][] }).tokens;
+}
+
+/** Runs the reader in a process of its own and gives the JSON of its last line. */
+function runReader(request: object): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [join(folder, 'logits.mjs')], { cwd: folder, stdio: ['pipe', 'pipe', 'pipe'] });
+    let [output, errors] = ['', ''];
+    child.stdout.on('data', (data: Buffer) => (output += data.toString()));
+    child.stderr.on('data', (data: Buffer) => (errors += data.toString()));
+    child.on('error', reject);
+    child.on('close', (code, signal) => {
+      if (code === 0) resolve(JSON.parse(output.trim().split('\n').at(-1) ?? 'null'));
+      else reject(new Error(`llama.cpp ended with ${code ?? signal}: ${errors.slice(-2000)}`));
+    });
+    child.stdin.end(JSON.stringify(request));
+  });
+}
