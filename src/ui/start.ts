@@ -1,0 +1,42 @@
+import { drafts } from './state/drafts.svelte';
+import { router, runHash } from './state/router.svelte';
+import { training } from './state/training.svelte';
+import { workspace } from './state/workspace.svelte';
+
+/**
+ * Opens the demo model and the demo data, starts a short training and shows it. Each part appears on
+ * the Train step as it comes; where one fails, the draft stays there with what is missing.
+ */
+export async function startDemo(): Promise<void> {
+  const draft = drafts.create('Demo');
+  router.go(runHash(draft.id, 'train'));
+  await workspace.show(draft);
+  await workspace.openModel({ kind: 'demo' });
+  if (!workspace.model) return;
+  workspace.applyPreset('quick');
+  Object.assign(draft.recipe.training, {
+    learning_rate: 1e-3,
+    max_length: Math.min(256, workspace.model.contextLength),
+    max_steps: 60,
+    per_device_train_batch_size: 1,
+    gradient_accumulation_steps: 2,
+    eval_steps: 15,
+    sample_steps: 15,
+    save_steps: 20,
+  });
+  await workspace.openData({ kind: 'demo' });
+  if (workspace.dataset && workspace.draft?.id === draft.id && workspace.missing.length === 0) await startDraft();
+}
+
+/** Starts the draft on screen. It becomes a run, which is then on screen in its place. */
+export async function startDraft(): Promise<void> {
+  const { draft } = workspace;
+  if (!draft) return;
+  router.go(runHash(draft.id, 'train'));
+  const id = await training.start(workspace.recipe(), draft.name.trim() || 'Untitled run');
+  if (!id) return;
+  workspace.leave();
+  const wasShown = router.route.screen === 'run' && router.route.id === draft.id;
+  drafts.remove(draft.id);
+  if (wasShown) router.go(runHash(id, 'train'), true);
+}

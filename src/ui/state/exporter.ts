@@ -1,0 +1,42 @@
+import { proxy, transfer } from 'comlink';
+import type { ExportRequest, ExportResult, Progress } from '../../workers/api';
+import { saveFile } from '../save-file';
+import { studio } from './studio';
+
+type SavePicker = (options: { suggestedName: string }) => Promise<FileSystemFileHandle>;
+
+/** Whether this browser can write straight to a file that a person chooses. */
+export function canChooseFile(): boolean {
+  return 'showSaveFilePicker' in window;
+}
+
+/**
+ * Exports and saves a file: streamed to a chosen place where the browser can, else as a download.
+ * Call it from a click, because the chooser opens first. Resolves with null when the person closes the chooser.
+ */
+export async function exportToDisk(request: ExportRequest, fileName: string, onProgress: (progress: Progress) => void): Promise<ExportResult | null> {
+  if (!canChooseFile()) {
+    const result = await studio.runExport(request, null, proxy(onProgress));
+    if (result.blob) saveFile(result.fileName, result.blob);
+    return result;
+  }
+  const handle = await chooseFile(fileName);
+  if (!handle) return null;
+  const file = await handle.createWritable();
+  // The file's own stream cannot cross to a worker everywhere; a pipe can.
+  const pipe = new TransformStream<Uint8Array, Uint8Array>();
+  const written = pipe.readable.pipeTo(file as WritableStream<Uint8Array>);
+  written.catch(() => undefined);
+  const result = await studio.runExport(request, transfer(pipe.writable, [pipe.writable]), proxy(onProgress));
+  await written;
+  return result;
+}
+
+async function chooseFile(suggestedName: string): Promise<FileSystemFileHandle | null> {
+  try {
+    return await (window as unknown as { showSaveFilePicker: SavePicker }).showSaveFilePicker({ suggestedName });
+  } catch (thrown) {
+    if (thrown instanceof DOMException && thrown.name === 'AbortError') return null;
+    throw thrown;
+  }
+}
