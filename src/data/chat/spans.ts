@@ -70,17 +70,21 @@ function spokenBeforeReply(template: string, messages: readonly Message[], conte
   const before = replaced(replaced(messages, reply, REPLY), reply - 1, BEFORE);
   let full: string;
   let prompt: string;
+  let asks: boolean;
   try {
     full = renderChat(template, before, context);
     prompt = renderChat(template, before.slice(0, reply), { ...context, addGenerationPrompt: true });
-    if (prompt === renderChat(template, before.slice(0, reply), context)) return 0;
+    asks = prompt !== renderChat(template, before.slice(0, reply), context);
   } catch (error) {
     if (error instanceof TemplateError) return 0;
     throw error;
   }
   const glue = between(full, BEFORE, REPLY);
   const asked = between(prompt, BEFORE, null);
-  return glue !== null && asked !== null && glue.startsWith(asked) ? glue.length - asked.length : 0;
+  if (glue === null || asked === null || !glue.startsWith(asked)) return 0;
+  const spoken = glue.slice(asked.length);
+  // A template that never asks for a reply shows no header; what follows its turns may be one, unless it is blank.
+  return asks || spoken.trim() === '' ? spoken.length : 0;
 }
 
 function between(text: string, from: string, to: string | null): string | null {

@@ -49,6 +49,8 @@ export class Tokenizer {
   readonly eosToken: string;
   /** True where `addSpecial` puts a BOS in front. */
   readonly addsBos: boolean;
+  /** The text of every special token: how a template's end token is told from ordinary text. */
+  readonly specialTokens: readonly string[];
 
   constructor(private readonly encoder: Encoder) {
     this.vocabSize = encoder.vocabulary.size;
@@ -57,6 +59,7 @@ export class Tokenizer {
     this.bosToken = encoder.bosId === null ? '' : encoder.vocabulary.token(encoder.bosId);
     this.eosToken = encoder.eosId === null ? '' : encoder.vocabulary.token(encoder.eosId);
     this.addsBos = encoder.bosId !== null && encoder.prefix[0] === encoder.bosId;
+    this.specialTokens = encoder.vocabulary.specialTokens();
   }
 
   /** The text's token ids. */

@@ -56,6 +56,10 @@ export class Vocabulary {
     return this.special.has(id);
   }
 
+  specialTokens(): string[] {
+    return [...this.special].map((id) => this.token(id));
+  }
+
   /** True for tokens that are found in the text as they are, before any splitting. */
   isLiteral(id: number): boolean {
     return this.literal.has(id);
