@@ -88,7 +88,7 @@ function hex(magic: number): string {
 function checkCount(source: ByteSource, count: number, least: number, what: string): number {
   if (count > MOST_ENTRIES || count * least > source.size) {
     throw new GgufError(
-      `${source.name}: the header announces ${count} ${what}, more than a file of ${source.size} bytes can describe; the file is damaged.`,
+      `${source.name}: the header announces ${count} ${what}, more than a file of ${source.size} bytes can describe; the file is damaged or cut short, download or copy it again.`,
     );
   }
   return count;

@@ -11,7 +11,7 @@ import { openGguf } from '../../src/gguf/model';
 import { fileSource } from '../files';
 import { largestDifference, meanKl, referenceLogits } from '../reference/llama';
 import { shared } from '../shared';
-import { TINY, fileSink, randomAdapter, randomModel } from './fixtures';
+import { TINY, fileSink, randomAdapter, randomModel } from '../fixtures';
 import { hasLlamaCpp, llamaLogits } from './llama-cpp';
 
 const stories = shared('models/stories260K/stories260K-f32.gguf');
@@ -107,7 +107,7 @@ describe.each(CASES)('$name', ({ open, adapter: makeAdapter, types }) => {
       expect(meanKl(expected, apart)).toBeLessThan(1e-6);
       expect(meanKl(together, apart)).toBeLessThan(1e-6);
       const parsed = await gguf(lora, { allowLocalFile: true });
-      expect(parsed.metadata['general.type']).toBe('adapter');
+      expect(parsed.metadata).toMatchObject({ 'general.type': 'adapter', 'adapter.type': 'lora' });
       expect(parsed.tensorInfos).toHaveLength(adapter.tensors.size);
     });
   });

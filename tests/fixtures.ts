@@ -1,11 +1,11 @@
 import { createWriteStream } from 'node:fs';
-import type { Adapter } from '../../src/core/adapter';
-import { peftName } from '../../src/core/adapter';
-import type { ByteSink } from '../../src/core/bytes';
-import { expectedTensors } from '../../src/core/layout';
-import { PROJECTIONS, projectionPath, projectionShape, type GgufTokenizerKeys, type ModelConfig, type ModelSource, type StoredTensor } from '../../src/core/model';
-import { Random } from '../../src/core/random';
-import { llama3RopeFactors } from '../../src/core/rope';
+import type { Adapter } from '../src/core/adapter';
+import { peftName } from '../src/core/adapter';
+import type { ByteSink } from '../src/core/bytes';
+import { expectedTensors } from '../src/core/layout';
+import { PROJECTIONS, projectionPath, projectionShape, type GgufTokenizerKeys, type ModelConfig, type ModelSource, type StoredTensor } from '../src/core/model';
+import { Random } from '../src/core/random';
+import { llama3RopeFactors } from '../src/core/rope';
 
 /** A file on disk as a sink. */
 export function fileSink(path: string): ByteSink {
