@@ -19,9 +19,9 @@ export const DESTINATIONS: Destination[] = [
 ];
 
 export const KIND_NAMES: Record<ExportKind, string> = {
-  'gguf-adapter': 'Adapter only (GGUF, small)',
-  gguf: 'Whole model, merged (GGUF)',
-  peft: 'PEFT adapter (zip)',
+  'gguf-adapter': 'Adapter, small',
+  gguf: 'Whole model, merged',
+  peft: 'PEFT adapter',
 };
 
 export const MERGED_TYPES: { type: MergedType; note: string }[] = [

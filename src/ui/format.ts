@@ -22,8 +22,7 @@ export function formatBytes(bytes: number): string {
 
 /** Seconds as a person would say them: "45 s", "18 min", "3.4 h". */
 export function formatDuration(seconds: number): string {
-  if (seconds < 1) return 'under 1 s';
-  if (seconds < 90) return `${Math.round(seconds)} s`;
+  if (seconds < 90) return `${Math.max(1, Math.round(seconds))} s`;
   if (seconds < 90 * 60) return `${Math.round(seconds / 60)} min`;
   return `${(seconds / 3600).toFixed(1)} h`;
 }

@@ -1,4 +1,5 @@
 import { parseRecipe, PROJECTIONS, RECIPE_FIELDS, type DatasetFormat, type FieldHelp, type Recipe } from '../workers/api';
+import { formatRate } from './format';
 
 /** Named starting points for the settings; `own` keeps whatever is set. */
 export type Preset = 'quick' | 'balanced' | 'thorough' | 'own';
@@ -117,11 +118,16 @@ export function fieldComplaint(field: FieldHelp, value: FieldValue): string | nu
   return null;
 }
 
-/** A field's value in words, for lists of differences. */
+/** Shares of a whole, shown as percentages. */
+export const PERCENT_FIELDS = ['dataset.eval_fraction', 'training.warmup_ratio'];
+
+/** A field's value in words. */
 export function fieldText(path: string, value: FieldValue): string {
   if (value === undefined) return 'automatic';
   if (typeof value === 'boolean') return value ? 'on' : 'off';
   if (Array.isArray(value)) return value.length === PROJECTIONS.length ? 'all 7' : value.join(', ');
+  if (path === 'training.learning_rate') return formatRate(value as number);
+  if (PERCENT_FIELDS.includes(path)) return `${Number((100 * (value as number)).toFixed(2))}%`;
   const choice = CHOICES[path]?.find(([name]) => name === value);
   return choice ? choice[1] : String(value);
 }
