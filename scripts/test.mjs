@@ -78,7 +78,7 @@ async function runStage(stage, env, quiet) {
 async function provision() {
   await installPackages();
   const { ensureChromium, ensureReaders, ensureVulkan } = await import('./provision.mjs');
-  const chromium = only.includes('e2e') ? await ensureChromium() : null;
+  const chromium = only.includes('e2e') || only.includes('unit') ? await ensureChromium() : null;
   const env = { ...process.env };
   if (chromium) env.HONE_CHROMIUM = chromium;
   if (only.some((stage) => ['unit', 'gpu', 'interop'].includes(stage))) {

@@ -39,8 +39,8 @@ export const LAYERS: Record<string, readonly string[]> = {
 const API = 'src/workers/api';
 const RECIPE = 'src/training/recipe';
 
-/** Files that may ask the network for something: the hub's client, and the demo's files from the page's own origin. */
-export const FETCHERS: readonly string[] = ['src/storage/hub.ts', 'src/workers/demo.ts'];
+/** The one file that may ask the network for something: the hub's client, which also reads the page's own files. */
+export const FETCHER = 'src/storage/hub.ts';
 
 /** Where Node's own modules may be used: everything else must run in a browser. */
 const isNodeCode = (path: string): boolean => path.startsWith('src/cli/') || /^src\/storage\/(folder|node)(-[a-z-]+)?\.ts$/.test(path);
@@ -120,14 +120,14 @@ function identifiers(text: string): Set<string> {
   return found;
 }
 
-/** Sources under src/ that could send or ask for something over the network and are not on the list. */
+/** Sources under src/, the hub's client aside, that could send or ask for something over the network. */
 export function networkComplaints(sources: readonly Source[]): string[] {
   return sources
-    .filter((source) => source.path.startsWith('src/') && !FETCHERS.includes(source.path))
+    .filter((source) => source.path.startsWith('src/') && source.path !== FETCHER)
     .flatMap((source) => {
       const markup = source.path.endsWith('.svelte') && /\bfetch\s*\(/.test(source.text) ? ['fetch'] : [];
       const named = [...identifiers(script(source))].filter((name) => SENDERS.has(name));
-      return [...new Set([...named, ...markup])].map((name) => `${source.path} uses ${name}: only ${FETCHERS.join(' and ')} may`);
+      return [...new Set([...named, ...markup])].map((name) => `${source.path} uses ${name}: only ${FETCHER} may`);
     });
 }
 
