@@ -30,7 +30,7 @@ export async function llamaLogits({ model, lora, ids }: Evaluation): Promise<Flo
   }
 }
 
-/** llama.cpp's token ids of texts under a GGUF file's vocabulary, nothing added, special tokens parsed. */
+/** llama.cpp's token ids of texts under a GGUF file's vocabulary, no BOS added, special tokens read as text. */
 export async function llamaTokens(model: string, texts: readonly string[]): Promise<number[][]> {
   return ((await runReader({ model, texts })) as { tokens: number[][] }).tokens;
 }

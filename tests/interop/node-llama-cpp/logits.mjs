@@ -4,7 +4,7 @@
  *
  * stdin: {"model": path, "lora": path or null, "ids": [[…], …], "out": path} – one list of ids a run.
  * out: float32 little-endian, rows of V logits, in the order of the ids. stdout's last line: {"vocabulary": V}
- * With "texts" in place of "ids": stdout's last line is {"tokens": [[…], …]}, the texts' token ids, special tokens parsed.
+ * With "texts" in place of "ids": stdout's last line is {"tokens": [[…], …]}, the texts' token ids, special tokens read as text.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { getLlama } from 'node-llama-cpp';
@@ -14,7 +14,7 @@ const llama = await getLlama({ gpu: false, build: 'never', skipDownload: true, l
 const model = await llama.loadModel({ modelPath: request.model, gpuLayers: 0, vocabOnly: Boolean(request.texts) });
 
 if (request.texts) {
-  console.log(JSON.stringify({ tokens: request.texts.map((text) => model.tokenize(text, true, 'trimLeadingSpace')) }));
+  console.log(JSON.stringify({ tokens: request.texts.map((text) => model.tokenize(text, false)) }));
 } else {
   const rows = [];
   let vocabulary = 0;
