@@ -26,7 +26,11 @@ export interface PlanFacts {
 
 /** A person's words as a file name that every system and shell takes: letters, digits, dots, dashes, underscores. */
 export function fileStem(name: string): string {
-  const stem = name.normalize('NFKD').replaceAll(/[^\w.-]+/g, '-').replaceAll(/^[-.]+|[-.]+$/g, '');
+  const stem = name
+    .normalize('NFKD')
+    .replaceAll(/\p{M}/gu, '')
+    .replaceAll(/[^\w.-]+/g, '-')
+    .replaceAll(/^[-.]+|[-.]+$/g, '');
   return stem === '' ? 'hone' : stem.slice(0, 100);
 }
 
