@@ -2,7 +2,7 @@ import type { Graph, GradTarget } from '../../autograd/graph';
 import { linearGrid, maxRows, rowLength, specialize, type Tensor } from '../../runtime/program';
 import { isFrozen, type Weight } from '../weight';
 import { frozenReader, tensorReader, type QuadReader } from './readers';
-import { nnRegisters, ntRegisters, tileRows, tnRegisters } from './registers';
+import { nnRegisters, ntRegisters, tileColumns, tileRows, tnRegisters } from './registers';
 import sumChunksSource from './sum-chunks.wgsl?raw';
 import { nnTile, ntTile, tnChunk, tnTile } from './variants';
 
@@ -65,7 +65,7 @@ function forward(g: Graph, x: Tensor, { rows: N, columns: K, type, shards }: Mat
     const tile = ntTile(g.traits, maxRows(x.shape[0]), shard.rows);
     const source = ntRegisters(tile, shard.reader, shard.rows, K, { stride: N, first: shard.first, add: y.add });
     const kernel = specialize(`matmul nt ${type}`, source, { SCALE: { f32: scale } });
-    const columnTiles = Math.ceil(shard.rows / (tile.columns * tile.lanesX));
+    const columnTiles = tileColumns(tile, shard.rows);
     const grid = (rows: number): [number, number, number] => linearGrid(Math.ceil(rows / tileRows(tile)) * columnTiles);
     g.dispatch(kernel, x.shape[0], grid, { read: [x, ...shard.parts], [y.add ? 'update' : 'write']: [y.tensor] }, 2 * shard.rows * K);
   }
@@ -78,7 +78,7 @@ function backwardInput(g: Graph, dy: Tensor, { rows: N, columns: K, type, shards
     const columns = { stride: N, first: shard.first, count: shard.rows };
     const source = nnRegisters(tile, shard.reader, shard.rows, K, columns, { stride: K, first: 0, add });
     const kernel = specialize(`matmul nn ${type}`, source, { SCALE: { f32: scale } });
-    const columnTiles = Math.ceil(shard.reader.words / (tile.columns * tile.lanesX));
+    const columnTiles = tileColumns(tile, shard.reader.words);
     const grid = (rows: number): [number, number, number] => linearGrid(Math.ceil(rows / tileRows(tile)) * columnTiles);
     g.dispatch(kernel, dy.shape[0], grid, { read: [dy, ...shard.parts], [add ? 'update' : 'write']: [dx.tensor] }, 2 * shard.rows * K);
   });
@@ -86,13 +86,13 @@ function backwardInput(g: Graph, dy: Tensor, { rows: N, columns: K, type, shards
 
 function backwardWeight(g: Graph, dy: Tensor, x: Tensor, { rows: N, columns: K }: Matrix, dw: GradTarget, scale: number): void {
   const rows = x.shape[0];
-  const tile = tnTile(g.traits, N, K);
-  const tiles = Math.ceil(N / (4 * tileRows(tile))) * Math.ceil(K / (4 * tile.columns * tile.lanesX));
+  const { tile, unit } = tnTile(g.traits, N, K);
+  const tiles = Math.ceil(N / tileRows(tile)) * tileColumns(tile, Math.ceil(K / unit));
   const chunk = tnChunk(g.traits, maxRows(rows), tiles);
   const chunks = Math.ceil(maxRows(rows) / chunk);
   const grid = (count: number): [number, number, number] => linearGrid(tiles * Math.ceil(count / chunk));
   const product = (add: boolean): ReturnType<typeof specialize> =>
-    specialize('matmul tn F32', tnRegisters(tile, N, K, chunk, add), { SCALE: { f32: scale } });
+    specialize('matmul tn F32', tnRegisters(tile, N, K, chunk, unit, add), { SCALE: { f32: scale } });
   if (chunks === 1) {
     g.dispatch(product(dw.add), rows, grid, { read: [dy, x], [dw.add ? 'update' : 'write']: [dw.tensor] }, 2 * N * K);
     return;

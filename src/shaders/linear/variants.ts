@@ -2,23 +2,35 @@ import type { DeviceTraits } from '../../runtime/device';
 import type { QuadReader } from './readers';
 import type { RegisterTile } from './registers';
 
-const SQUARE = { lanesX: 8, lanesY: 8, broadcast: false };
+/** One subgroup in a row that hands the left side round: only where arithmetic is cheap beside loads. */
+function broadcasts(traits: DeviceTraits): boolean {
+  return traits.software && (traits.subgroupSize === 4 || traits.subgroupSize === 8);
+}
+
+function tile(traits: DeviceTraits, rows: number, columns: number): RegisterTile {
+  if (broadcasts(traits)) {
+    const lanes = traits.subgroupSize;
+    return { rows: Math.ceil(rows / lanes) * lanes, columns, lanesX: lanes, lanesY: 1, broadcast: true };
+  }
+  return { rows, columns, lanesX: 8, lanesY: 8, broadcast: false };
+}
 
 /** The tile of y = x·Wᵀ for up to `rows` rows and `columns` results a row. */
-export function ntTile(_traits: DeviceTraits, rows: number, columns: number): RegisterTile {
-  return { rows: Math.min(8, rows), columns: columns <= 8 ? 1 : 4, ...SQUARE };
+export function ntTile(traits: DeviceTraits, rows: number, columns: number): RegisterTile {
+  const lanes = broadcasts(traits) ? traits.subgroupSize : 8;
+  return tile(traits, Math.min(broadcasts(traits) ? 32 : 8, rows), Math.min(4, Math.ceil(columns / lanes)));
 }
 
 /** The tile of dx = dy·W for up to `rows` rows. */
-export function nnTile(_traits: DeviceTraits, rows: number, weight: QuadReader): RegisterTile {
-  return { rows: Math.min(weight.quadsPerWord === 2 ? 4 : 8, rows), columns: 1, ...SQUARE };
+export function nnTile(traits: DeviceTraits, rows: number, weight: QuadReader): RegisterTile {
+  if (broadcasts(traits)) return tile(traits, Math.min(weight.quadsPerWord === 2 ? 16 : 32, rows), 1);
+  return tile(traits, Math.min(weight.quadsPerWord === 2 ? 4 : 8, rows), 1);
 }
 
-/** The tile of dW = dyᵀ·x, in quads. */
-export function tnTile(_traits: DeviceTraits, N: number, K: number): RegisterTile {
-  if (K <= 16) return { rows: 1, columns: 1, lanesX: Math.ceil(K / 4), lanesY: 16, broadcast: false };
-  if (N <= 16) return { rows: 1, columns: 1, lanesX: 16, lanesY: Math.ceil(N / 4), broadcast: false };
-  return { rows: 1, columns: 1, ...SQUARE };
+/** The tile of dW = dyᵀ·x for N rows of K columns, and how many columns are read at once. */
+export function tnTile(traits: DeviceTraits, N: number, K: number): { tile: RegisterTile; unit: 1 | 4 } {
+  const unit = K % 4 === 0 && K >= 32 ? 4 : 1;
+  return { tile: tile(traits, Math.min(broadcasts(traits) ? 32 : 4, N), unit === 4 ? 1 : Math.min(4, Math.ceil(K / 8))), unit };
 }
 
 /** Rows of one chunk of the sum over tokens: enough chunks to fill the device where the result itself has few tiles. */
