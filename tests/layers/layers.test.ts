@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
-import { FETCHER, foreignComplaints, importComplaints, LAYERS, nameComplaints, networkComplaints, type Source } from './rules';
+import { FETCHER, foreignComplaints, importComplaints, LAYERS, nameComplaints, networkComplaints, packageName, specifiers, type Source } from './rules';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const packages = new Set(['zod', '@scope/name']);
@@ -106,7 +106,12 @@ describe.skipIf(!isCheckout)('the project itself (read from git; skipped where t
     expect(importComplaints(own, listed)).toEqual([]);
   });
 
-  it('asks the network for nothing outside the hub's client', () => {
+  it('ships no package that its sources do not import', () => {
+    const imported = code.filter(({ path }) => path.startsWith('src/')).flatMap((file) => specifiers(file).map(packageName));
+    expect(Object.keys(manifest.dependencies).filter((name) => !imported.includes(name))).toEqual([]);
+  });
+
+  it("asks the network for nothing outside the hub's client", () => {
     expect(networkComplaints(code)).toEqual([]);
   });
 

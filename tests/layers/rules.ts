@@ -59,7 +59,7 @@ export function specifiers(source: Source): string[] {
 }
 
 /** Name of the npm package in a bare specifier: `@a/b/c` is `@a/b`. */
-const packageName = (specifier: string): string =>
+export const packageName = (specifier: string): string =>
   specifier
     .split('/')
     .slice(0, specifier.startsWith('@') ? 2 : 1)
