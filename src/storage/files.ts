@@ -112,7 +112,8 @@ export class Files implements FileStore {
 
   async write(group: string, name: string, { total, tag }: WriteOptions = {}): Promise<FileWriter> {
     const before = await this.partial(group, name);
-    const sameFile = before !== null && tag !== undefined && before.tag === tag && before.total === (total ?? null);
+    // Without a tag nothing is continued: undefined is never the tag of a note.
+    const sameFile = before !== null && before.tag === tag && before.total === (total ?? null);
     const position = sameFile && (total === undefined || before.bytes <= total) ? before.bytes : 0;
     const note: Note = { name, total: total ?? null, tag: tag ?? null, complete: false };
     if (!sameFile) await this.delete(group, name);

@@ -128,7 +128,7 @@ export class IndexedDbRuns implements RunStore {
     if (!(await this.get(id))) throw unknownRun(id);
     await this.write("Cutting the run's numbers", (store) => {
       for (const series of ['metrics', 'evals', 'samples'] satisfies SeriesName[]) {
-        store.delete(IDBKeyRange.bound(['point', id, series, step, []], ['point', id, series, []], true));
+        store.delete(IDBKeyRange.bound(['point', id, series, step, []], ['point', id, series, []]));
       }
     });
   }

@@ -36,6 +36,8 @@ export class TestHub {
   readonly seen: Seen[] = [];
   gate: { status: number; code: string | null } | null = null;
   pageLength = 1000;
+  /** A terse file server sends no ETag, and no Content-Range where there is nothing to send. */
+  terse = false;
   /** Called when the file server has sent the answer's first bytes. */
   onSending: () => void = () => undefined;
 
@@ -143,9 +145,10 @@ export class TestHub {
     }
     const asked = fault?.kind === 'no ranges' ? undefined : /^bytes=(\d+)-$/.exec(request.headers.range ?? '')?.[1];
     const from = Number(asked ?? 0);
-    const headers: Record<string, string | number> = { ETag: `"${sha256(whole)}"`, 'Content-Type': 'application/octet-stream' };
+    const headers: Record<string, string | number> = { 'Content-Type': 'application/octet-stream' };
+    if (!this.terse) headers.ETag = `"${sha256(whole)}"`;
     if (from >= whole.length && from > 0) {
-      response.writeHead(416, { ...headers, 'Content-Range': `bytes */${whole.length}` }).end();
+      response.writeHead(416, this.terse ? headers : { ...headers, 'Content-Range': `bytes */${whole.length}` }).end();
       return;
     }
     let body = whole.slice(from, whole.length - (fault?.kind === 'short' ? fault.by : 0));

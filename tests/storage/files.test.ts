@@ -85,6 +85,15 @@ describe.each(media)('files kept in %s', (_, make) => {
     expect(await (await store.open('g', 'f')).read(0, options.total)).toEqual(bytes(options.total, 5));
   });
 
+  it('without a tag always start again', async () => {
+    const first = await store.write('g', 'f', { total: 10 });
+    await first.write(bytes(7));
+    await first.abort('stopped');
+    const second = await store.write('g', 'f', { total: 10 });
+    expect(second.position).toBe(0);
+    await second.abort('stopped');
+  });
+
   it('that end early or run over are refused', async () => {
     const short = await store.write('g', 'short', { total: 10 });
     await short.write(bytes(9));

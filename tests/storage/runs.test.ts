@@ -93,11 +93,18 @@ describe.each(stores)('runs in %s', (_, make) => {
     expect(await again().get('a')).toEqual(updated);
   });
 
+  it('lose no change when several are made at once', async () => {
+    await store.put(record('a'));
+    const changes = [{ name: 'new' }, { status: 'paused' }, { step: 7 }, { lastLoss: 1 }, { savedStep: 5 }] as const;
+    await Promise.all(changes.map((change) => store.update('a', change)));
+    expect(await again().get('a')).toMatchObject(Object.assign({}, ...changes) as object);
+  });
+
   it('keep every point, in order', async () => {
     await store.put(record('a'));
     await store.put(record('b'));
-    await store.append('a', 'metrics', [metric(1)]);
     await store.append('a', 'metrics', [metric(2), metric(10)]);
+    await store.append('a', 'metrics', [metric(1)]);
     await store.append('a', 'evals', [{ step: 2, loss: 1.9, best: true }]);
     await store.append('a', 'samples', [
       { step: 2, prompt: 'one', text: 'a "quoted"\nline' },
