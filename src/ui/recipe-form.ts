@@ -106,13 +106,18 @@ export function changedFields(recipe: Recipe, other: Recipe): FieldHelp[] {
   return RECIPE_FIELDS.filter(({ path }) => text(readField(recipe, path)) !== text(readField(other, path)));
 }
 
-/** What is wrong with a number field's value, or null. */
+/** Fields that count something. */
+const WHOLE = /(\.r|steps|size|max_length|seed)$/;
+
+/** What is wrong with a field's value, or null. */
 export function fieldComplaint(field: FieldHelp, value: FieldValue): string | null {
   if (fieldKind(field.path) === 'projections') {
     return Array.isArray(value) && value.length === 0 ? 'Choose at least one.' : null;
   }
+  if (field.path in CHOICES) return CHOICES[field.path]!.some(([name]) => name === value) ? null : 'Choose one of the list.';
   if (value === undefined || typeof value !== 'number') return null;
   if (!Number.isFinite(value)) return 'Enter a number.';
+  if (WHOLE.test(field.path) && !Number.isInteger(value)) return 'Enter a whole number.';
   if (field.min !== undefined && value < field.min) return `At least ${field.min}.`;
   if (field.max !== undefined && value > field.max) return `At most ${field.max}.`;
   return null;

@@ -31,8 +31,8 @@ export interface LinkChange {
   value: FieldValue;
 }
 
-/** A link that carries only the settings that differ from `preset`, and the base; never rows, file names or clients. */
-export function recipeLink(base: string, recipe: Recipe, preset: Recipe): string {
+/** A link to the page at `address` that carries only the settings that differ from `preset`, and the base; never rows, file names or clients. */
+export function recipeLink(address: string, base: string, recipe: Recipe, preset: Recipe): string {
   const parameters = new URLSearchParams({ v: '1' });
   if (base) parameters.set('base', base);
   for (const { path } of changedFields(recipe, preset)) {
@@ -40,7 +40,7 @@ export function recipeLink(base: string, recipe: Recipe, preset: Recipe): string
     const value = readField(recipe, path);
     if (name && value !== undefined) parameters.set(name, String(value));
   }
-  return `${location.origin}${location.pathname}#/new?${parameters.toString()}`;
+  return `${address}#/new?${parameters.toString()}`;
 }
 
 /** Reads a link's settings. Names and values that make no sense are returned in `refused`, as text. */

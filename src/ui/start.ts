@@ -3,6 +3,9 @@ import { router, runHash } from './state/router.svelte';
 import { training } from './state/training.svelte';
 import { workspace } from './state/workspace.svelte';
 
+/** Questions like those in the sample data, whose answers visibly change. */
+const DEMO_PROMPTS = ['Tell me a story about a cow.', 'What colour is the bear?', 'Can the owl swim?'];
+
 /**
  * Opens the demo model and the demo data, starts a short training and shows it. Each part appears on
  * the Train step as it comes; where one fails, the draft stays there with what is missing.
@@ -14,6 +17,7 @@ export async function startDemo(): Promise<void> {
   await workspace.openModel({ kind: 'demo' });
   if (!workspace.model) return;
   workspace.applyPreset('quick');
+  draft.recipe.sample_prompts = [...DEMO_PROMPTS];
   Object.assign(draft.recipe.training, {
     learning_rate: 1e-3,
     max_length: Math.min(256, workspace.model.contextLength),

@@ -48,7 +48,7 @@ export function plotOptions({ host, width, height, lines, logarithmic, format, o
     cursor: { sync: { key: 'hone' }, drag: { x: true, y: false }, points: { size: 6 } },
     scales: { x: { time: false }, y: { distr: logarithmic ? 3 : 1 } },
     axes: [
-      { ...axis, size: 28, space: 64, values: (_, splits) => splits.map(shortNumber) },
+      { ...axis, size: 28, space: 44, values: (_, splits) => splits.map(shortNumber) },
       { ...axis, size: 56, space: 32, values: (_, splits) => splits.map((value) => (value === null ? '' : format(value))) },
     ],
     series: [

@@ -34,7 +34,9 @@ class Network {
         time: performance.timeOrigin + entry.startTime,
         bytes: entry.encodedBodySize,
       }));
-    if (seen.length > 0) this.requests = [...this.requests, ...seen];
+    // A navigation is reported once while it loads and again when it has: the later record counts.
+    const older = this.requests.filter((request) => !seen.some((other) => other.url === request.url && other.time === request.time));
+    if (seen.length > 0) this.requests = [...older, ...seen];
   }
 }
 
