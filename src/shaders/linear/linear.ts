@@ -62,7 +62,7 @@ export function linear(g: Graph, x: Tensor, w: Weight, options: { into?: Tensor;
 
 function forward(g: Graph, x: Tensor, { rows: N, columns: K, type, shards }: Matrix, y: GradTarget, scale: number): void {
   for (const shard of shards) {
-    const tile = ntTile(g.traits, maxRows(x.shape[0]), shard.rows);
+    const tile = ntTile(g.traits, maxRows(x.shape[0]), shard.rows, K, shard.reader);
     const source = ntRegisters(tile, shard.reader, shard.rows, K, { stride: N, first: shard.first, add: y.add });
     const kernel = specialize(`matmul nt ${type}`, source, { SCALE: { f32: scale } });
     const columnTiles = tileColumns(tile, shard.rows);
@@ -74,7 +74,7 @@ function forward(g: Graph, x: Tensor, { rows: N, columns: K, type, shards }: Mat
 function backwardInput(g: Graph, dy: Tensor, { rows: N, columns: K, type, shards }: Matrix, dx: GradTarget, scale: number): void {
   shards.forEach((shard, i) => {
     const add = dx.add || i > 0;
-    const tile = nnTile(g.traits, maxRows(dy.shape[0]), shard.reader);
+    const tile = nnTile(g.traits, maxRows(dy.shape[0]), shard.rows, K, shard.reader);
     const columns = { stride: N, first: shard.first, count: shard.rows };
     const source = nnRegisters(tile, shard.reader, shard.rows, K, columns, { stride: K, first: 0, add });
     const kernel = specialize(`matmul nn ${type}`, source, { SCALE: { f32: scale } });
@@ -86,7 +86,7 @@ function backwardInput(g: Graph, dy: Tensor, { rows: N, columns: K, type, shards
 
 function backwardWeight(g: Graph, dy: Tensor, x: Tensor, { rows: N, columns: K }: Matrix, dw: GradTarget, scale: number): void {
   const rows = x.shape[0];
-  const { tile, unit } = tnTile(g.traits, N, K);
+  const { tile, unit } = tnTile(g.traits, maxRows(rows), N, K);
   const tiles = Math.ceil(N / tileRows(tile)) * tileColumns(tile, Math.ceil(K / unit));
   const chunk = tnChunk(g.traits, maxRows(rows), tiles);
   const chunks = Math.ceil(maxRows(rows) / chunk);

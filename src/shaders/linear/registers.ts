@@ -79,15 +79,16 @@ ${prelude}  let row_tiles = (${p.rowCount} + ${tileRows(tile) - 1}u) / ${tileRow
 ${p.columns}
   ${each(rows, (i) => each(width, (j) => `var s${i}_${j} = 0.0;`, ' '), '\n  ')}
 ${p.loop(body)}
-  // Stored from an array in a loop: unrolled guards would make most of the code, and of a software adapter's compile time.
+  // Stored from an array by a loop of a length that only the device knows: unrolled stores with their guards would make
+  // most of the code, and of a software adapter's compile time.
   var made: array<f32, ${rows * width}>;
   ${each(rows, (i) => each(width, (j) => `made[${i * width + j}] = s${i}_${j};`, ' '), '\n  ')}
-  for (var i = 0u; i < ${rows}u; i++) {
-    if (row + i >= ${p.rowCount}) { break; }
-    for (var j = 0u; j < ${width}u; j++) {
+  let count = ${width}u * min(${rows}u, max(row, ${p.rowCount}) - row);
+  for (var e = 0u; e < count; e++) {
+    let i = e / ${width}u;
+    let j = e % ${width}u;
 ${p.target}
-      if (inside) { ${p.out}[target_index] ${p.add ? '+=' : '='} SCALE * made[i * ${width}u + j]; }
-    }
+    if (inside) { ${p.out}[target_index] ${p.add ? '+=' : '='} SCALE * made[e]; }
   }
 }
 `;
@@ -127,9 +128,9 @@ ${each(quadsPerWord, (h) => half(h, body))}
     }
   }`,
     left: (row) => `x4(${row}, quad)`,
-    target: `      let n = column + j * ${lanesX}u;
-      let inside = n < ${N}u;
-      let target_index = (row + i) * ${store.stride}u + ${store.first}u + n;`,
+    target: `    let n = column + j * ${lanesX}u;
+    let inside = n < ${N}u;
+    let target_index = (row + i) * ${store.stride}u + ${store.first}u + n;`,
     out: 'y',
     add: store.add,
   });
@@ -162,10 +163,10 @@ ${each(columns, (c) => each(4, (q) => load(c, q)))}
 ${each(width, turn)}${body}
   }`,
     left: (row) => `dy4(${row}, quad)`,
-    target: `      let word = column + (j / ${4 * halves}u) * ${lanesX}u;
-      let k = 4u * weight_index(word, (j / 4u) % ${halves}u) + j % 4u;
-      let inside = word < ${words}u && k < ${K}u;
-      let target_index = (row + i) * ${store.stride}u + ${store.first}u + k;`,
+    target: `    let word = column + (j / ${4 * halves}u) * ${lanesX}u;
+    let k = 4u * weight_index(word, (j / 4u) % ${halves}u) + j % 4u;
+    let inside = word < ${words}u && k < ${K}u;
+    let target_index = (row + i) * ${store.stride}u + ${store.first}u + k;`,
     out: 'dx',
     add: store.add,
   });
@@ -201,9 +202,9 @@ ${each(4, (q) => `      let m${q} = min(m + ${q}u, last - 1u);`)}
 ${each(columns, quad)}${body}
   }`,
       left: (row) => `select(vec4<f32>(0.0), vec4<f32>(${each(4, (q) => `dy1(m${q}, ${row})`, ', ')}), present)`,
-      target: `      let k = (column + (j / ${unit}u) * ${lanesX}u) * ${unit}u + j % ${unit}u;
-      let inside = k < ${K}u;
-      let target_index = (chunk * ${N}u + row + i) * ${K}u + k;`,
+      target: `    let k = (column + (j / ${unit}u) * ${lanesX}u) * ${unit}u + j % ${unit}u;
+    let inside = k < ${K}u;
+    let target_index = (chunk * ${N}u + row + i) * ${K}u + k;`,
       out: 'dw',
       add,
     },
