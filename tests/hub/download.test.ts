@@ -215,7 +215,7 @@ describe('a broken download', () => {
     hub.addLfs(FILE, contents(100));
     hub.faults.push({ kind: 'status', status: 503 });
     const stop = new AbortController();
-    const running = download({ signal: stop.signal, connection: connect({ retryDelay: 60_000 }) });
+    const running = download({ signal: stop.signal, connection: connect({ retryDelay: 3_600_000 }) });
     setTimeout(() => stop.abort(), 100);
     await expect(running).rejects.toThrow(/stopped/);
   });

@@ -86,6 +86,9 @@ export class TestHub {
   private answer(server: 'hub' | 'cdn', listener: RequestListener): RequestListener {
     return (request, response) => {
       this.seen.push({ server, method: request.method!, url: request.url!, headers: request.headers });
+      // As the hub does: any page may read the answers and these headers, and no preflight is answered.
+      response.setHeader('Access-Control-Allow-Origin', '*');
+      response.setHeader('Access-Control-Expose-Headers', 'ETag, Link, Content-Range, X-Error-Code, X-Linked-Size, X-Linked-ETag');
       listener(request, response);
     };
   }
@@ -158,7 +161,7 @@ export class TestHub {
     if (fault?.kind === 'cut' || fault?.kind === 'hang') {
       response.write(body.slice(0, fault.after), () => {
         this.onSending();
-        if (fault.kind === 'cut') setTimeout(() => response.destroy(), 20);
+        if (fault.kind === 'cut') setTimeout(() => response.destroy(), 100);
       });
       return;
     }

@@ -2,8 +2,11 @@
 import { expose } from 'comlink';
 import { MemorySource } from '../../src/core/bytes';
 import { Random } from '../../src/core/random';
+import { fetchAsset } from '../../src/storage/assets';
 import { BrowserStorage } from '../../src/storage/browser';
 import type { Checkpoint } from '../../src/storage/checkpoints';
+import { Connection } from '../../src/storage/hub';
+import { downloadModel } from '../../src/storage/hub-files';
 import { isLocked, tryLock, waitForLock } from '../../src/storage/lock';
 
 const storage = new BrowserStorage();
@@ -92,6 +95,17 @@ export const api = {
   async cutRun(id: string, step: number) {
     await storage.runs.truncate(id, step);
     return (await storage.runs.history(id)).metrics.map((point) => point.step);
+  },
+  /** Downloads from the hub at `endpoint`; gives what the log has. */
+  async download(id: string, file: string, endpoint: string, hosts: string[]) {
+    const connection = new Connection({ hosts, retryDelay: 1 });
+    const { group } = await downloadModel(id, { connection, store: storage.files, file, endpoint });
+    const source = await storage.files.open(group, file);
+    return { bytes: await source.read(0, source.size), log: connection.requests().map(({ host, bytes }) => [host, bytes] as const) };
+  },
+  async asset(url: string) {
+    const source = await fetchAsset(new Connection({ hosts: [new URL(url).host] }), url);
+    return source.size;
   },
   estimate: () => storage.estimate(),
   deleteEverything: () => storage.deleteEverything(),

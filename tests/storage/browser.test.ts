@@ -2,13 +2,14 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { chromium, type Browser, type BrowserContext, type Page } from '@playwright/test';
 import { once } from 'node:events';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { createServer, type Server } from 'node:http';
+import { createServer, type IncomingHttpHeaders, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'vite';
 import { findChromium } from '../../scripts/chromium.mjs';
+import { TestHub } from '../hub/server';
 import type { api } from './browser-worker';
 
 type Api = typeof api;
@@ -33,6 +34,8 @@ describe.skipIf(executablePath === null)('stores in Chromium (skipped where no C
   let browser: Browser;
   let context: BrowserContext;
   let address: string;
+  /** Of the last request for the page's own asset. */
+  let assetHeaders: IncomingHttpHeaders = {};
 
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'hone-browser-'));
@@ -40,6 +43,11 @@ describe.skipIf(executablePath === null)('stores in Chromium (skipped where no C
     await bundle('comlink', fileURLToPath(new URL('../../node_modules/comlink/dist/esm/comlink.mjs', import.meta.url)));
     server = createServer((request, response) => {
       const name = request.url!.slice(1);
+      if (name === 'asset.bin') {
+        assetHeaders = request.headers;
+        return void response.end('asset');
+      }
+      response.setHeader('Set-Cookie', 'secret=1; Path=/');
       if (name === '') return void response.setHeader('Content-Type', 'text/html').end(HTML);
       readFile(join(folder, name)).then(
         (bytes) => response.setHeader('Content-Type', 'text/javascript').end(bytes),
@@ -215,6 +223,48 @@ describe.skipIf(executablePath === null)('stores in Chromium (skipped where no C
     });
     expect(left).toEqual([]);
     expect(await call(page, 'list', [])).toEqual([]);
+  });
+
+  it('download from the hub across origins: resumed by range, without preflight, cookie or referrer', async () => {
+    const hub = await TestHub.start();
+    try {
+      const bytes = Uint8Array.from({ length: 300_000 }, (_, i) => (i * 7 + (i >> 8)) & 255);
+      hub.addLfs('model.gguf', bytes);
+      hub.faults.push({ kind: 'cut', after: 100_000 });
+      const page = await open();
+      const { bytes: got, log } = await page.evaluate(
+        async ([endpoint, hosts]) => {
+          const { worker } = globalThis as unknown as { worker: Api };
+          const result = await worker.download('org/model', 'model.gguf', endpoint, hosts);
+          return { ...result, bytes: [...result.bytes] };
+        },
+        [hub.endpoint, [hub.hubHost, hub.cdnHost]] as const as unknown as [string, string[]],
+      );
+      expect(Buffer.compare(Buffer.from(got), bytes)).toBe(0);
+      expect(hub.fileRequests.map(({ method, headers }) => [method, headers.range])).toEqual([
+        ['GET', undefined],
+        ['GET', 'bytes=100000-'],
+      ]);
+      expect(log.slice(1)).toEqual([
+        [hub.cdnHost, 100_000],
+        [hub.cdnHost, 200_000],
+      ]);
+      expect(hub.seen.length).toBe(5);
+      for (const { method, headers } of hub.seen) {
+        expect(method).toBe('GET');
+        for (const name of ['cookie', 'referer', 'authorization']) expect(headers).not.toHaveProperty(name);
+      }
+    } finally {
+      await hub.stop();
+    }
+  });
+
+  it("load the page's own files without its cookies", async () => {
+    const page = await open();
+    expect(await page.evaluate(() => document.cookie)).toBe('secret=1');
+    expect(await call(page, 'asset', [`${address}asset.bin`])).toBe(5);
+    expect(assetHeaders).toHaveProperty('host');
+    for (const name of ['cookie', 'referer']) expect(assetHeaders).not.toHaveProperty(name);
   });
 
   it('let one tab train, and the next one once it is closed', async () => {
