@@ -81,8 +81,8 @@ function madeUpTokenizer(config: ModelConfig): GgufTokenizerKeys {
   };
 }
 
-/** An adapter of all seven projections with both halves random, strong enough to change the logits. */
-export function randomAdapter(config: ModelConfig, { r = 5, use_rslora = false, seed = 2 } = {}): Adapter {
+/** An adapter of all seven projections with both halves random; `strength` is B's deviation. */
+export function randomAdapter(config: ModelConfig, { r = 5, use_rslora = false, seed = 2, strength = 0.15 } = {}): Adapter {
   const random = new Random(seed);
   const tensors: Adapter['tensors'] = new Map();
   for (let layer = 0; layer < config.num_hidden_layers; layer++) {
@@ -90,7 +90,7 @@ export function randomAdapter(config: ModelConfig, { r = 5, use_rslora = false, 
       const [out, columns] = projectionShape(config, projection);
       const path = `model.layers.${layer}.${projectionPath(projection)}`;
       tensors.set(peftName(path, 'A'), { shape: [r, columns], data: randomValues(random, r * columns, 1 / Math.sqrt(columns)) });
-      tensors.set(peftName(path, 'B'), { shape: [out, r], data: randomValues(random, out * r, 0.15) });
+      tensors.set(peftName(path, 'B'), { shape: [out, r], data: randomValues(random, out * r, strength) });
     }
   }
   return { config: { r, lora_alpha: 8, lora_dropout: 0, target_modules: [...PROJECTIONS], use_rslora }, tensors };
