@@ -106,14 +106,28 @@ class Training {
     }
   }
 
-  async pause(): Promise<void> {
-    await studio.pauseRun();
+  pause(): Promise<void> {
+    return this.halt(() => studio.pauseRun());
   }
 
-  async stop(how: 'keep' | 'discard'): Promise<void> {
-    await studio.stopRun(how);
-    await runs.load();
-    if (how === 'discard' && this.live) this.live.record.replace(await studio.runHistory(this.live.id));
+  stop(how: 'keep' | 'discard'): Promise<void> {
+    return this.halt(() => studio.stopRun(how));
+  }
+
+  /** Ends the training of this tab and shows the run as the store has it: what was discarded is gone from the curve. */
+  private async halt(call: () => Promise<void>): Promise<void> {
+    this.failure = null;
+    const { live } = this;
+    try {
+      await call();
+      await runs.load();
+      if (!live) return;
+      live.record.replace(await studio.runHistory(live.id));
+      live.point = live.record.metrics.at(-1) ?? null;
+    } catch (thrown) {
+      this.failure = toFailure(thrown);
+      announcer.alert(this.failure.message);
+    }
   }
 
   private receive(live: LiveRun, event: RunEvent): void {
