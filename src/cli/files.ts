@@ -1,31 +1,106 @@
-import { readdir, stat } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { mkdir, readdir, readFile, stat } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
 import type { Adapter } from '../core/adapter';
-import { ModelError } from '../core/errors';
+import type { ByteSource } from '../core/bytes';
+import { ModelError, RecipeError, StorageError } from '../core/errors';
 import type { ModelConfig, ModelSource } from '../core/model';
 import { readAdapter } from '../formats/adapter';
 import { openModel } from '../formats/open-model';
-import { FileSource } from '../storage/node-file';
+import { FileSink, FileSource } from '../storage/node-file';
 
 /** The files of a path: itself, or what lies directly in the folder. Throws a ModelError where there is nothing. */
 export async function filesOf(path: string): Promise<FileSource[]> {
   const info = await stat(path).catch(() => null);
   if (!info) throw new ModelError(`${path} does not exist; give a GGUF file or a folder with config.json and safetensors.`);
   if (info.isFile()) return [await FileSource.open(path)];
-  const names = (await readdir(path, { withFileTypes: true })).filter((entry) => entry.isFile()).map((entry) => entry.name);
-  return Promise.all(names.sort().map((name) => FileSource.open(join(path, name))));
+  const paths = (await readdir(path)).sort().map((name) => join(path, name));
+  const kinds = await Promise.all(paths.map((file) => stat(file).catch(() => null)));
+  return Promise.all(paths.filter((_, i) => kinds[i]?.isFile()).map((file) => FileSource.open(file)));
 }
 
-/** A model from a GGUF file or a folder. */
+/**
+ * A model from a GGUF file or a folder; its files stay open as long as the process. Of a folder that has both a
+ * config.json with safetensors and GGUF files, the former are taken.
+ */
 export async function openModelPath(path: string): Promise<ModelSource> {
-  return openModel(await filesOf(path));
+  const files = await filesOf(path);
+  keptOpen.push(...files);
+  if ((await stat(path)).isFile()) return openModel(files);
+  const has = (ending: string): boolean => files.some(({ name }) => name.endsWith(ending));
+  const chosen = has('config.json') && has('.safetensors') ? files.filter(({ name }) => !name.endsWith('.gguf')) : files;
+  return openModel(chosen.map((file) => inFolder(basename(resolve(path)), file)));
 }
 
-/** A PEFT adapter from its folder. */
-export async function openAdapterPath(path: string, config: ModelConfig): Promise<Adapter> {
-  return readAdapter(await filesOf(path), config);
+/** A model reads its files until the end; one that was closed by the collector would be a crash. */
+const keptOpen: FileSource[] = [];
+
+/** A source under its folder's name as well, which is what a model of several files is called by. */
+function inFolder(folder: string, file: FileSource): ByteSource {
+  return { name: `${folder}/${file.name}`, size: file.size, read: (offset, length) => file.read(offset, length) };
 }
 
-export function nameOf(path: string): string {
-  return basename(path);
+/** A PEFT adapter from its folder, from a file in that folder, or from a run's folder. */
+export async function openAdapterPath(path: string, config?: ModelConfig): Promise<Adapter> {
+  const info = await stat(path).catch(() => null);
+  if (!info) throw new ModelError(`${path} does not exist; give the folder of a PEFT adapter.`);
+  let folder = info.isFile() ? dirname(path) : path;
+  if (!existsSync(join(folder, 'adapter_config.json')) && existsSync(join(folder, 'adapter/adapter_config.json'))) folder = join(folder, 'adapter');
+  const files = await filesOf(folder);
+  try {
+    return await readAdapter(files, config);
+  } finally {
+    await Promise.all(files.map((file) => file.close()));
+  }
+}
+
+/** Reads with a source that is closed afterwards. */
+export async function withFile<T>(path: string, work: (source: FileSource) => Promise<T>): Promise<T> {
+  const source = await FileSource.open(path);
+  try {
+    return await work(source);
+  } finally {
+    await source.close();
+  }
+}
+
+/** A JSON file's value. Throws a StorageError where it is absent, a RecipeError where it is not JSON. */
+export async function readJsonFile(path: string): Promise<unknown> {
+  const text = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
+    throw new StorageError(error.code === 'ENOENT' ? `${path} does not exist; check the path.` : `${path} could not be read (${error.code ?? error.message}).`);
+  });
+  try {
+    return JSON.parse(text) as unknown;
+  } catch (error) {
+    throw new RecipeError(`${path} is not JSON (${(error as Error).message}); correct it and try again.`);
+  }
+}
+
+/** Writes a file as a whole, making its folder. */
+export async function writeWhole(path: string, pieces: Iterable<Uint8Array>): Promise<void> {
+  await mkdir(dirname(path), { recursive: true });
+  const sink = await FileSink.create(path);
+  try {
+    for (const piece of pieces) await sink.write(piece);
+  } catch (error) {
+    await sink.abort();
+    throw error;
+  }
+  await sink.close();
+}
+
+const HASH_BYTES = 8 * 2 ** 20;
+
+/** SHA-256 of a file in hexadecimal; of several, that of the list `sha256sum` prints of them in name order. */
+export async function sha256Of(files: readonly ByteSource[]): Promise<string> {
+  const hashes = [];
+  for (const file of files) {
+    const hash = createHash('sha256');
+    for (let at = 0; at < file.size; at += HASH_BYTES) hash.update(await file.read(at, Math.min(HASH_BYTES, file.size - at)));
+    hashes.push({ name: file.name.split('/').at(-1)!, sha256: hash.digest('hex') });
+  }
+  if (hashes.length === 1) return hashes[0]!.sha256;
+  const lines = hashes.sort((a, b) => (a.name < b.name ? -1 : 1)).map(({ name, sha256 }) => `${sha256}  ${name}\n`);
+  return createHash('sha256').update(lines.join('')).digest('hex');
 }

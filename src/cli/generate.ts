@@ -1,14 +1,12 @@
-import { readFile } from 'node:fs/promises';
-import { chooseTemplate } from '../data/chat/templates';
-import { renderChat, type Message } from '../data/chat/render';
-import { stopIds } from '../data/chat/stop-ids';
-import { buildTokenizer } from '../data/tokenizer/tokenizer';
-import { TokenizerError } from '../core/errors';
+import type { Message } from '../data/chat/render';
+import { ModelError, TokenizerError } from '../core/errors';
 import { AnsweringModel } from '../models/answering';
 import { generate as generateIds } from '../models/generate';
 import { openDevice } from '../runtime/device';
+import { languageOf } from '../training/prepare';
+import { chatPrompt, textPrompt } from '../training/prompts';
 import { decimal, readArguments, UsageError, wholeNumber, required } from './arguments';
-import { openAdapterPath, openModelPath } from './files';
+import { openAdapterPath, openModelPath, readJsonFile } from './files';
 import { nodeGpu } from './node-gpu';
 
 /** `hone generate`: the model's answer, streamed. */
@@ -30,17 +28,17 @@ export async function generate(args: string[]): Promise<void> {
     { least: 0, most: 0, names: '' },
   );
   const source = await openModelPath(required(values.model, 'model'));
-  if (!source.tokenizer) throw new TokenizerError(`${source.name} has no tokenizer; put its tokenizer.json beside the weights.`);
-  const tokenizer = buildTokenizer(source.tokenizer);
-  const { template } = chooseTemplate(source.chatTemplate, tokenizer);
-  const context = { bosToken: tokenizer.bosToken, eosToken: tokenizer.eosToken };
-  const prompt = values.raw
-    ? tokenizer.encode(required(values.prompt, 'prompt'), { addSpecial: true })
-    : tokenizer.encode(renderChat(template, await conversation(values), { ...context, addGenerationPrompt: true }));
+  const { tokenizer, template, stopIds } = languageOf(source);
+  if (!tokenizer) throw new TokenizerError(`${source.name} has no tokenizer; put its tokenizer.json beside the weights.`);
+  const prompt = values.raw ? textPrompt(required(values.prompt, 'prompt'), tokenizer) : chatPrompt(await conversation(values), tokenizer, template);
+  const context = source.config.max_position_embeddings;
+  if (prompt.length === 0 || prompt.length >= context) {
+    throw new ModelError(`The prompt has ${prompt.length} tokens, and ${source.name} takes 1 to ${context - 1}; give another prompt.`);
+  }
   const adapter = values.adapter === undefined ? null : await openAdapterPath(values.adapter, source.config);
   const maxTokens = wholeNumber(values['max-tokens'], 'max-tokens', 256, 1);
   const model = await AnsweringModel.load(await openDevice(await nodeGpu()), source);
-  const inference = await model.answerer(adapter, Math.min(prompt.length + maxTokens, source.config.max_position_embeddings));
+  const inference = await model.answerer(adapter, Math.min(prompt.length + maxTokens, context));
   const decoder = tokenizer.decoder({ skipSpecial: true });
   const result = await generateIds(inference, prompt, {
     maxTokens,
@@ -48,7 +46,7 @@ export async function generate(args: string[]): Promise<void> {
     topK: wholeNumber(values['top-k'], 'top-k', 0),
     topP: decimal(values['top-p'], 'top-p', 1),
     seed: wholeNumber(values.seed, 'seed', 42),
-    stopIds: stopIds(source.config, tokenizer),
+    stopIds,
     onToken: (id) => process.stdout.write(decoder.push(id)),
   });
   process.stdout.write(`${decoder.end()}\n`);
@@ -59,5 +57,14 @@ export async function generate(args: string[]): Promise<void> {
 async function conversation(values: { prompt?: string; messages?: string }): Promise<Message[]> {
   if (values.prompt !== undefined) return [{ role: 'user', content: values.prompt }];
   if (values.messages === undefined) throw new UsageError('Give --prompt TEXT or --messages FILE (a JSON array of {"role", "content"}).');
-  return JSON.parse(await readFile(values.messages, 'utf8')) as Message[];
+  const messages = await readJsonFile(values.messages);
+  if (!Array.isArray(messages) || messages.length === 0 || !messages.every(isMessage)) {
+    throw new UsageError(`${values.messages} is not a JSON array of {"role": "…", "content": "…"}; correct it.`);
+  }
+  return messages;
+}
+
+function isMessage(value: unknown): value is Message {
+  const { role, content } = (value ?? {}) as Partial<Record<'role' | 'content', unknown>>;
+  return typeof role === 'string' && typeof content === 'string';
 }

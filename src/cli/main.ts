@@ -1,21 +1,47 @@
-/** The `hone` command. */
+import { HoneError } from '../core/errors';
+import { UsageError } from './arguments';
+
+/** The `hone` command: one file a command, loaded when it is asked for. */
+const COMMANDS: Record<string, () => Promise<(args: string[]) => Promise<void>>> = {
+  inspect: async () => (await import('./inspect')).inspect,
+  data: async () => (await import('./data')).data,
+  train: async () => (await import('./train')).train,
+  generate: async () => (await import('./generate')).generate,
+  tokenize: async () => (await import('./tokenize')).tokenize,
+  logits: async () => (await import('./logits')).logits,
+  export: async () => (await import('./export')).exportRun,
+};
+
 const USAGE = `Usage: npx hone COMMAND …
 
-  inspect FILE|DIR                      what a model, adapter or data set is
-  data FILE [--model M]                 the data checks of the studio
+  inspect FILE|DIR                      what a model, adapter, run or data set is
+  data FILE [--model M] [--format F] [--train-on replies|last|all] [--max-length N] [--row N]
+                                        the data checks of the studio; --row shows one row as it is learned
   train RECIPE.json --out DIR [--resume]
-  generate --model M [--adapter A] --prompt TEXT | --messages FILE
-  tokenize --model M [--parse-special] FILE|-
-  logits --model M [--adapter A] --ids 1,2,3 [--top K] --json
-  export DIR --to peft|gguf-adapter|gguf --type TYPE --out FILE
-  bench                                 this device's measured limits and the step's share of them
+                                        DIR/metrics.jsonl (a line a step), DIR/checkpoints, DIR/adapter
+  generate --model M [--adapter A] --prompt TEXT | --messages FILE [--raw] [--max-tokens N]
+           [--temperature T --top-k K --top-p P --seed S]
+  tokenize --model M [--parse-special] [--split SEP] FILE|-
+  logits --model M [--adapter A] --ids 1,2,3 [--top K] [--json]
+  export DIR --to peft|gguf-adapter|gguf [--type F32|F16|BF16|Q8_0|Q4_0] [--checkpoint best|last] [--base M] --out FILE
 
-M is a GGUF file or a folder with config.json and safetensors.`;
+M is a GGUF file or a folder with config.json and safetensors. A is the folder of a PEFT adapter, or of a run.`;
 
-const command = process.argv[2];
-if (command === undefined || command === '--help' || command === 'help') {
-  console.log(USAGE);
-} else {
-  console.error(`hone: there is no command "${command}"; "npx hone --help" lists them.`);
-  process.exitCode = 2;
+async function main([name, ...args]: string[]): Promise<void> {
+  if (name === undefined || name === '--help' || name === '-h' || name === 'help' || args.includes('--help')) {
+    console.log(USAGE);
+    return;
+  }
+  const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+  if (!command) throw new UsageError(`there is no command "${name}"; "npx hone --help" lists them.`);
+  await (await command())(args);
+}
+
+try {
+  await main(process.argv.slice(2));
+} catch (error) {
+  // What a person can act on is one line; anything else is a defect and shows where it happened.
+  if (!(error instanceof HoneError)) throw error;
+  console.error(`${error.name}: ${error.message.replaceAll('\n', ' ')}`);
+  process.exitCode = error instanceof UsageError ? 2 : 1;
 }

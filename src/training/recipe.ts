@@ -63,6 +63,8 @@ const training = z.strictObject({
 export const recipeSchema = z.strictObject({
   /** GGUF file or model folder; the page names the model it keeps. */
   model: z.string(),
+  /** sha256 of the model's file (of several: of their hashes and names as sha256sum lists them), written by Hone when a run starts. */
+  model_sha256: z.string().optional(),
   dataset,
   /** null trains every weight of the model instead of an adapter. */
   lora: lora.nullable().prefault({}),
