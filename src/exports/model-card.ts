@@ -20,7 +20,7 @@ tags:
 
 # ${name}
 
-A LoRA adapter for **${baseModel}**, trained in the browser with Hone.
+A LoRA adapter for **${baseModel}**, trained with Hone.
 
 ## Use it
 
