@@ -11,7 +11,11 @@ const LONGEST_ASSET = 256 * 1024 * 1024;
  * A file that is served beside the page (the demo's model and data set), whole in memory.
  * `url` is absolute, as a worker made from a blob has no base; its host must be on the connection's list. Throws HubError.
  */
-export async function fetchAsset(connection: Connection, url: string, options: { onProgress?: OnProgress; signal?: AbortSignal } = {}): Promise<ByteSource> {
+export async function fetchAsset(
+  connection: Connection,
+  url: string,
+  options: { onProgress?: OnProgress; signal?: AbortSignal } = {},
+): Promise<ByteSource> {
   const name = decodeURIComponent(new URL(url).pathname.split('/').at(-1)!);
   const { onProgress, signal } = options;
   return connection.retry(signal, async () => {

@@ -56,7 +56,10 @@ export class BrowserStorage {
       ...(await this.medium.names([])),
     ];
     if (left.length > 0) {
-      throw new StorageError(`${left.length} entries are still kept (${left[0]}, ${formatBytes(await this.bytesKept())}); close Hone's other tabs and delete again.`);
+      throw new StorageError(
+        `${left.length} entries are still kept (${left[0]}, ` +
+          `${formatBytes(await this.bytesKept())}); close Hone's other tabs and delete again.`,
+      );
     }
     return before;
   }

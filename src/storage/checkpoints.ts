@@ -169,7 +169,9 @@ export class Checkpoints implements CheckpointStore {
       for (const part of entry.parts) {
         const found = await this.parts.read(part.key);
         if (!found) return `The checkpoint of step ${manifest.step} lacks a part of ${entry.name}.`;
-        if (found.length !== part.bytes || crc32(found) !== part.crc) return `The checkpoint of step ${manifest.step} is damaged in ${entry.name}.`;
+        if (found.length !== part.bytes || crc32(found) !== part.crc) {
+          return `The checkpoint of step ${manifest.step} is damaged in ${entry.name}.`;
+        }
         bytes.set(found, at);
         at += found.length;
       }
@@ -194,7 +196,8 @@ export class Checkpoints implements CheckpointStore {
   }
 
   private async removeAllBut(keep: Saved[]): Promise<void> {
-    const wanted = new Set(keep.flatMap(({ key, manifest }) => [key, ...manifest.arrays.flatMap((array) => array.parts.map((part) => part.key))]));
+    const partKeys = (manifest: Manifest) => manifest.arrays.flatMap((array) => array.parts.map((part) => part.key));
+    const wanted = new Set(keep.flatMap(({ key, manifest }) => [key, ...partKeys(manifest)]));
     const unwanted = (await this.parts.keys()).filter((key) => !wanted.has(key));
     // Manifests first: a crash in between leaves parts without a manifest, never a manifest without parts.
     const isManifest = (key: string) => key.endsWith('.manifest');
@@ -256,7 +259,8 @@ function decodeManifest(bytes: Uint8Array): Manifest | null {
   const manifest = JSON.parse(json) as Manifest;
   if (manifest.version !== 1) {
     throw new StorageError(
-      `The checkpoint of step ${manifest.step} has version ${String(manifest.version)}, and this Hone reads version 1; open the run with the newer Hone.`,
+      `The checkpoint of step ${manifest.step} has version ${String(manifest.version)}, ` +
+        'and this Hone reads version 1; open the run with the newer Hone.',
     );
   }
   return manifest;

@@ -31,6 +31,12 @@ export interface WriteOptions {
   tag?: string;
 }
 
+export interface PutOptions {
+  tag?: string;
+  onProgress?: OnProgress;
+  signal?: AbortSignal;
+}
+
 /** Large files kept for later: models and data sets. */
 export interface FileStore {
   list(): Promise<StoredFile[]>;
@@ -46,7 +52,7 @@ export interface FileStore {
    */
   write(group: string, name: string, options?: WriteOptions): Promise<FileWriter>;
   /** Copies a whole source; continues an unfinished copy where `tag` is given and the same. */
-  put(group: string, name: string, source: ByteSource, options?: { tag?: string; onProgress?: OnProgress; signal?: AbortSignal }): Promise<void>;
+  put(group: string, name: string, source: ByteSource, options?: PutOptions): Promise<void>;
   /** A complete file for reading; a StorageError where it is absent or unfinished. */
   open(group: string, name: string): Promise<ByteSource>;
   /** Deletes a file, or the whole group. Nothing happens where there is none. */
@@ -118,7 +124,9 @@ export class Files implements FileStore {
     const note: Note = { name, total: total ?? null, tag: tag ?? null, complete: false };
     if (!sameFile) await this.delete(group, name);
     const free = await this.medium.free();
-    if (total !== undefined && free !== null && free < total - position) throw outOfSpace(name, total - position, free, 'Nothing was lost.');
+    if (total !== undefined && free !== null && free < total - position) {
+      throw outOfSpace(name, total - position, free, 'Nothing was lost.');
+    }
     await this.writeNote(group, note);
     const writer = await this.medium.append(dataPath(group, name), position);
     return new Writer(writer, position, note, (complete) => this.writeNote(group, complete));
@@ -128,7 +136,7 @@ export class Files implements FileStore {
     group: string,
     name: string,
     source: ByteSource,
-    { tag, onProgress, signal }: { tag?: string; onProgress?: OnProgress; signal?: AbortSignal } = {},
+    { tag, onProgress, signal }: PutOptions = {},
   ): Promise<void> {
     const writer = await this.write(group, name, { total: source.size, ...(tag === undefined ? {} : { tag }) });
     const progress = () => onProgress?.({ label: `Keeping ${name}`, done: writer.position, total: source.size, unit: 'bytes' });
@@ -136,7 +144,10 @@ export class Files implements FileStore {
       progress();
       while (writer.position < source.size) {
         if (signal?.aborted) {
-          throw new StorageError(`Keeping ${name} was stopped at ${formatBytes(writer.position)} of ${formatBytes(source.size)}; open the file again to go on.`);
+          throw new StorageError(
+            `Keeping ${name} was stopped at ${formatBytes(writer.position)} ` +
+              `of ${formatBytes(source.size)}; open the file again to go on.`,
+          );
         }
         await writer.write(await source.read(writer.position, Math.min(COPY_BYTES, source.size - writer.position)));
         progress();
@@ -155,11 +166,14 @@ export class Files implements FileStore {
       if (source && source.size === file.bytes) return named(source, name);
       await this.delete(group, name);
       throw new StorageError(
-        `${name} was kept with ${formatBytes(file.bytes)}, of which ${formatBytes(source?.size ?? 0)} are left; the browser may have cleared it: open or download it again.`,
+        `${name} was kept with ${formatBytes(file.bytes)}, of which ${formatBytes(source?.size ?? 0)} ` +
+          'are left; the browser may have cleared it: open or download it again.',
       );
     }
     throw new StorageError(
-      file ? `${name} is here only in part (${formatBytes(file.bytes)}); continue the download, or open the file again.` : `${name} is not kept here; open or download it again.`,
+      file
+        ? `${name} is here only in part (${formatBytes(file.bytes)}); continue the download, or open the file again.`
+        : `${name} is not kept here; open or download it again.`,
     );
   }
 
@@ -198,8 +212,9 @@ class Writer implements FileWriter {
     try {
       await this.medium.write(bytes);
     } catch (error) {
-      if (isOutOfSpace(error)) throw outOfSpace(name, (total ?? this.position + bytes.length) - this.position, null, 'What arrived is kept.');
-      throw error;
+      if (!isOutOfSpace(error)) throw error;
+      const needed = total === null ? bytes.length : total - this.position;
+      throw outOfSpace(name, needed, null, 'What arrived is kept.');
     }
     this.position += bytes.length;
   }

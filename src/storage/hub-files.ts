@@ -75,7 +75,9 @@ export async function listHubFiles(connection: Connection, repository: Repositor
   const entries: HubEntry[] = [];
   let url: string | null = `${endpoint}/api/models/${id}/tree/${encodeURIComponent(revision)}?recursive=true`;
   for (let page = 0; url !== null; page++) {
-    if (page === MOST_PAGES) throw new HubError(`${id} has more than ${MOST_PAGES} pages of files; download the model by hand and open it here.`);
+    if (page === MOST_PAGES) {
+      throw new HubError(`${id} has more than ${MOST_PAGES} pages of files; download the model by hand and open it here.`);
+    }
     const { text, headers }: { text: string; headers: Headers } = await connection.text(url, TEXT_LIMIT, { reason, signal });
     entries.push(...parseTree(text, id));
     url = /<([^>]+)>;\s*rel="next"/.exec(headers.get('link') ?? '')?.[1] ?? null;
@@ -112,6 +114,14 @@ export async function downloadModel(id: string, options: DownloadOptions): Promi
 /** The server has another version of a file than the one being downloaded. */
 class Changed extends Error {}
 
+/** Told how many bytes of a file are there. */
+type OnBytes = (bytes: number) => void;
+
+/** What the server's answers for one file have in common. */
+interface Version {
+  etag: string | null;
+}
+
 class Download {
   constructor(
     private readonly connection: Connection,
@@ -122,12 +132,12 @@ class Download {
   ) {}
 
   /** Downloads one file; starts again under the new hash where it changes on the way. */
-  async file(entry: HubEntry, onBytes: (bytes: number) => void): Promise<void> {
+  async file(entry: HubEntry, onBytes: OnBytes): Promise<void> {
     const kept = await this.store.find(this.group, entry.path);
     if (kept?.complete && kept.tag === entry.tag) return onBytes(entry.bytes);
     for (let changes = 0, wanted = entry; ; changes++) {
       const hash = new PartialHash(wanted);
-      const version = { etag: null as string | null };
+      const version: Version = { etag: null };
       try {
         return await this.connection.retry(this.signal, (progressed) =>
           this.attempt(wanted, hash, version, (bytes) => {
@@ -150,7 +160,7 @@ class Download {
   }
 
   /** One request for what is missing. */
-  private async attempt(entry: HubEntry, hash: PartialHash, version: { etag: string | null }, onBytes: (bytes: number) => void): Promise<void> {
+  private async attempt(entry: HubEntry, hash: PartialHash, version: Version, onBytes: OnBytes): Promise<void> {
     const options = { total: entry.bytes, tag: entry.tag };
     const kept = await this.store.partial(this.group, entry.path);
     await hash.catchUp(kept?.tag === entry.tag ? await this.store.readPartial(this.group, entry.path) : null);
@@ -158,7 +168,8 @@ class Download {
     try {
       if (writer.position === 0) hash.restart();
       if (writer.position < entry.bytes) {
-        const answer = await this.connection.get(this.url(entry), { reason: this.reason(entry), from: writer.position, signal: this.signal });
+        const request = { reason: this.reason(entry), from: writer.position, signal: this.signal };
+        const answer = await this.connection.get(this.url(entry), request);
         try {
           checkAnswer(answer, entry, version);
           if (answer.status === 200 && writer.position > 0) {
@@ -181,7 +192,7 @@ class Download {
     }
   }
 
-  private async receive(chunks: AsyncIterable<Uint8Array>, entry: HubEntry, writer: FileWriter, hash: PartialHash, onBytes: (bytes: number) => void) {
+  private async receive(chunks: AsyncIterable<Uint8Array>, entry: HubEntry, writer: FileWriter, hash: PartialHash, onBytes: OnBytes) {
     for await (const chunk of chunks) {
       if (writer.position + chunk.length > entry.bytes) throw new Changed();
       await writer.write(chunk);
@@ -196,19 +207,24 @@ class Download {
       await writer.abort('wrong hash');
       await this.store.delete(this.group, entry.path);
       throw new HubError(
-        `${entry.path} of ${this.repository.id} arrived damaged: its SHA-256 is ${found.slice(0, 12)}…, and ${entry.sha256.slice(0, 12)}… was expected. It was deleted; download it again.`,
+        `${entry.path} of ${this.repository.id} arrived damaged: its SHA-256 is ${found.slice(0, 12)}…, ` +
+          `and ${entry.sha256.slice(0, 12)}… was expected. It was deleted; download it again.`,
       );
     }
     await writer.close();
   }
 
   private stopped(entry: HubEntry, position: number): HubError {
-    return new HubError(`The download of ${entry.path} stopped at ${formatBytes(position)} of ${formatBytes(entry.bytes)}. What arrived is kept; start it again to go on.`);
+    return new HubError(
+      `The download of ${entry.path} stopped at ${formatBytes(position)} of ` +
+        `${formatBytes(entry.bytes)}. What arrived is kept; start it again to go on.`,
+    );
   }
 
   private unlike(entry: HubEntry): HubError {
     return new HubError(
-      `${entry.path} of ${this.repository.id} keeps arriving in another version than the hub lists (${entry.bytes} bytes); try again later, or download it by hand.`,
+      `${entry.path} of ${this.repository.id} keeps arriving in another version than ` +
+        `the hub lists (${entry.bytes} bytes); try again later, or download it by hand.`,
     );
   }
 
@@ -247,11 +263,14 @@ class PartialHash {
 }
 
 /** Throws Changed where an answer is of another version than before, and HubError where it is no file at all. */
-function checkAnswer({ status, headers }: Answer, entry: HubEntry, version: { etag: string | null }): void {
+function checkAnswer({ status, headers }: Answer, entry: HubEntry, version: Version): void {
   if (status === 416) throw new Changed();
   const type = headers.get('content-type') ?? '';
   if (type.startsWith('text/html') && !entry.path.endsWith('.html')) {
-    throw new HubError(`A web page came instead of ${entry.path}; a login page or proxy may stand in between: check the connection, or download the file by hand and open it here.`);
+    throw new HubError(
+      `A web page came instead of ${entry.path}; a login page or proxy may stand in ` +
+        'between: check the connection, or download the file by hand and open it here.',
+    );
   }
   const etag = headers.get('etag');
   if (version.etag !== null && etag !== null && version.etag !== etag) throw new Changed();
@@ -262,7 +281,10 @@ function checkAnswer({ status, headers }: Answer, entry: HubEntry, version: { et
 
 /** Checks a page of the tree: `[{ type, path, size, oid, lfs?: { oid, size } }]`. */
 function parseTree(text: string, id: string): HubEntry[] {
-  const wrong = (found: string) => new HubError(`The list of files of ${id} is ${found}, where a JSON list was expected; check the connection and the id.`);
+  const wrong = (found: string) => new HubError(
+    `The list of files of ${id} is ${found}, where a JSON ` +
+      'list was expected; check the connection and the id.',
+  );
   let page: unknown;
   try {
     page = JSON.parse(text);
@@ -275,7 +297,9 @@ function parseTree(text: string, id: string): HubEntry[] {
     if (type !== 'file') return [];
     const { oid: sha256, size: lfsSize } = (lfs ?? {}) as Record<string, unknown>;
     const bytes = lfsSize ?? size;
-    if (typeof path !== 'string' || typeof bytes !== 'number' || !Number.isSafeInteger(bytes) || bytes < 0) throw wrong('without paths and sizes');
+    if (typeof path !== 'string' || typeof bytes !== 'number' || !Number.isSafeInteger(bytes) || bytes < 0) {
+      throw wrong('without paths and sizes');
+    }
     const hash = typeof sha256 === 'string' && /^[0-9a-f]{64}$/.test(sha256) ? sha256 : null;
     return [{ path, bytes, sha256: hash, tag: hash ?? (typeof oid === 'string' ? oid : `${bytes}`) }];
   });

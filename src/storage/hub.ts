@@ -135,7 +135,9 @@ export class Connection {
       let bytes = 0;
       for await (const chunk of answer.chunks()) {
         bytes += chunk.length;
-        if (bytes > limit) throw new HubError(`The ${options.reason} is longer than ${formatBytes(limit)}; this is not what was asked for, check the id.`);
+        if (bytes > limit) {
+          throw new HubError(`The ${options.reason} is longer than ${formatBytes(limit)}; this is not what was asked for, check the id.`);
+        }
         text += decoder.decode(chunk, { stream: true });
       }
       return { text: text + decoder.decode(), headers: answer.headers };
@@ -158,7 +160,10 @@ export class Connection {
     const found = stall.signal.aborted
       ? `sent nothing for ${Math.round(this.options.stallAfter / 1000)} seconds`
       : `could not be reached (${cause instanceof Error ? cause.message : String(cause)})`;
-    return new Transient(new HubError(`${record.host} ${found} while loading the ${record.reason}; what arrived is kept. Check the connection and continue.`));
+    return new Transient(new HubError(
+      `${record.host} ${found} while loading the ${record.reason}; ` +
+        'what arrived is kept. Check the connection and continue.',
+    ));
   }
 }
 
@@ -181,7 +186,12 @@ class Stall {
   }
 }
 
-async function* received(response: Response, record: RequestRecord, stall: Stall, lost: (error: unknown) => Error): AsyncGenerator<Uint8Array, void> {
+async function* received(
+  response: Response,
+  record: RequestRecord,
+  stall: Stall,
+  lost: (error: unknown) => Error,
+): AsyncGenerator<Uint8Array, void> {
   const reader = response.body?.getReader();
   try {
     while (reader) {
@@ -207,11 +217,15 @@ function refusal(response: Response, reason: string): Error {
   const host = new URL(response.url).host;
   const code = headers.get('x-error-code');
   if (code === 'GatedRepo' || (status === 403 && code === null)) {
-    return new HubError(`${host} does not hand out the ${reason} without an account. Accept the licence on huggingface.co, then open the file here.`);
+    return new HubError(
+      `${host} does not hand out the ${reason} without an account. ` +
+        'Accept the licence on huggingface.co, then open the file here.',
+    );
   }
   if (status === 401 || status === 403) {
     return new HubError(
-      `${host} does not know the ${reason}, or keeps it private; check the id. Where it is gated: Accept the licence on huggingface.co, then open the file here.`,
+      `${host} does not know the ${reason}, or keeps it private; check the id. Where ` +
+        'it is gated: Accept the licence on huggingface.co, then open the file here.',
     );
   }
   if (status === 404) return new HubError(`${host} has no ${reason}; check the id, the revision and the file name.`);
@@ -219,9 +233,15 @@ function refusal(response: Response, reason: string): Error {
     const retryAfter = parseRetryAfter(headers.get('retry-after'));
     const when = retryAfter === null ? 'later' : `in ${Math.ceil(retryAfter / 1000)} seconds`;
     const found = status === 429 ? 'has had too many requests from here' : `answered ${status}`;
-    return new Transient(new HubError(`${host} ${found} when asked for the ${reason}; what arrived is kept. Try again ${when}.`), retryAfter);
+    return new Transient(new HubError(
+      `${host} ${found} when asked for the ${reason}; ` +
+        `what arrived is kept. Try again ${when}.`,
+    ), retryAfter);
   }
-  return new HubError(`${host} answered ${status} when asked for the ${reason}, where the file was expected; download it by hand and open it here.`);
+  return new HubError(
+    `${host} answered ${status} when asked for the ${reason}, where ` +
+      'the file was expected; download it by hand and open it here.',
+  );
 }
 
 /** Milliseconds of a Retry-After header: seconds or a date (RFC 9110, 10.2.3). */

@@ -38,7 +38,10 @@ export class FileSource implements ByteSource {
     while (filled < length) {
       const { bytesRead } = await this.handle.read(bytes, filled, length - filled, offset + filled);
       if (bytesRead === 0) {
-        throw new StorageError(`${this.path} was cut while it was read: byte ${offset + filled} is gone; put the whole file back and try again.`);
+        throw new StorageError(
+          `${this.path} was cut while it was read: byte ${offset + filled} ` +
+            'is gone; put the whole file back and try again.',
+        );
       }
       filled += bytesRead;
     }
@@ -63,7 +66,10 @@ export class FileSink implements ByteSink {
   static async create(path: string): Promise<FileSink> {
     const beside = `${path}.part`;
     const handle = await open(beside, 'w').catch((error: NodeJS.ErrnoException) => {
-      throw new StorageError(`${path} could not be written (${error.code ?? error.message}); check that its folder exists and may be written to.`);
+      throw new StorageError(
+        `${path} could not be written (${error.code ?? error.message}); ` +
+          'check that its folder exists and may be written to.',
+      );
     });
     return new FileSink(handle, path, beside);
   }

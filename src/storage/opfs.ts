@@ -62,7 +62,10 @@ export class OpfsFiles implements FileMedium {
 
   private async folder(path: readonly string[], create: boolean): Promise<FileSystemDirectoryHandle | null> {
     let folder = await navigator.storage.getDirectory().catch((error: unknown) => {
-      throw new StorageError(`This browser keeps no files for this page (${String(error)}); leave private browsing, or allow this site to keep data.`);
+      throw new StorageError(
+        `This browser keeps no files for this page (${String(error)}); ` +
+          'leave private browsing, or allow this site to keep data.',
+      );
     });
     try {
       for (const name of [FOLDER, ...path]) folder = await folder.getDirectoryHandle(name, { create });
