@@ -1,4 +1,4 @@
-import { bf16ToF32, f16ToF32 } from './dtype';
+import { f16ToF32 } from './dtype';
 import { WEIGHT_BLOCKS, type WeightType } from './model';
 
 let halfTable: Float32Array | null = null;
@@ -38,7 +38,8 @@ const DEQUANTIZERS: Record<WeightType, Dequantizer> = {
     for (let i = 0; i < blocks; i++) out[i] = table[bytes[2 * i]! | (bytes[2 * i + 1]! << 8)]!;
   },
   BF16: (bytes, blocks, out) => {
-    for (let i = 0; i < blocks; i++) out[i] = bf16ToF32(bytes[2 * i]! | (bytes[2 * i + 1]! << 8));
+    const bits = new Uint32Array(out.buffer, out.byteOffset, blocks);
+    for (let i = 0; i < blocks; i++) bits[i] = (bytes[2 * i]! << 16) | (bytes[2 * i + 1]! << 24);
   },
   Q8_0: (bytes, blocks, out) => {
     const table = f16Table();

@@ -1,6 +1,6 @@
 import { f32ToF16 } from '../../core/dtype';
 
-const { fround, trunc } = Math;
+const { fround } = Math;
 
 /**
  * Blocks of 32 weights as ggml's quantize_row_q4_0_ref makes them: f16 d = (the value of largest magnitude) / -8,
@@ -24,8 +24,8 @@ export function quantizeQ4_0(values: Float32Array, out: Uint8Array): void {
     out[to] = half;
     out[to + 1] = half >>> 8;
     for (let j = 0; j < 16; j++) {
-      const low = trunc(fround(fround(values[at + j]! * inverse) + 8.5));
-      const high = trunc(fround(fround(values[at + 16 + j]! * inverse) + 8.5));
+      const low = fround(fround(values[at + j]! * inverse) + 8.5) | 0;
+      const high = fround(fround(values[at + 16 + j]! * inverse) + 8.5) | 0;
       out[to + 2 + j] = (low > 15 ? 15 : low) | ((high > 15 ? 15 : high) << 4);
     }
   }

@@ -1,6 +1,6 @@
 import { f32ToF16 } from '../../core/dtype';
 
-const { fround, trunc } = Math;
+const { fround } = Math;
 
 /**
  * Blocks of 32 weights as ggml's quantize_row_q4_1_ref makes them: f16 d = (max - min) / 15, f16 m = min,
@@ -23,8 +23,8 @@ export function quantizeQ4_1(values: Float32Array, out: Uint8Array): void {
     out[to + 2] = halfM;
     out[to + 3] = halfM >>> 8;
     for (let j = 0; j < 16; j++) {
-      const low = trunc(fround(fround(fround(values[at + j]! - least) * inverse) + 0.5));
-      const high = trunc(fround(fround(fround(values[at + 16 + j]! - least) * inverse) + 0.5));
+      const low = fround(fround(fround(values[at + j]! - least) * inverse) + 0.5) | 0;
+      const high = fround(fround(fround(values[at + 16 + j]! - least) * inverse) + 0.5) | 0;
       out[to + 4 + j] = (low > 15 ? 15 : low) | ((high > 15 ? 15 : high) << 4);
     }
   }

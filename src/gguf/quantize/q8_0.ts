@@ -1,6 +1,6 @@
 import { f32ToF16 } from '../../core/dtype';
 
-const { abs, floor, fround } = Math;
+const { fround } = Math;
 
 /**
  * Blocks of 32 weights as ggml's quantize_row_q8_0_ref makes them: f16 d = max |x| / 127, then 32 × i8 round(x / d),
@@ -9,7 +9,11 @@ const { abs, floor, fround } = Math;
 export function quantizeQ8_0(values: Float32Array, out: Uint8Array): void {
   for (let at = 0, to = 0; at < values.length; at += 32, to += 34) {
     let largest = 0;
-    for (let j = 0; j < 32; j++) largest = Math.max(largest, abs(values[at + j]!));
+    for (let j = 0; j < 32; j++) {
+      const x = values[at + j]!;
+      const magnitude = x < 0 ? -x : x;
+      if (magnitude > largest) largest = magnitude;
+    }
     const d = fround(largest / 127);
     const inverse = d ? fround(1 / d) : 0;
     const half = f32ToF16(d);
@@ -17,7 +21,7 @@ export function quantizeQ8_0(values: Float32Array, out: Uint8Array): void {
     out[to + 1] = half >>> 8;
     for (let j = 0; j < 32; j++) {
       const x = fround(values[at + j]! * inverse);
-      out[to + 2 + j] = x < 0 ? -floor(0.5 - x) : floor(x + 0.5);
+      out[to + 2 + j] = x < 0 ? (x - 0.5) | 0 : (x + 0.5) | 0;
     }
   }
 }
