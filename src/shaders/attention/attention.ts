@@ -1,11 +1,12 @@
 import type { Graph } from '../../autograd/graph';
-import { linearGrid, maxRows, type Tensor } from '../../runtime/program';
+import { linearGrid, maxRows, type Kernel, type Tensor } from '../../runtime/program';
 import { threadGrid } from '../grid';
 import { accumulateAll, targetBindings } from '../targets';
 import { specializeVector, vectorWidth } from '../vector';
 import forwardSource from './forward.wgsl?raw';
 import keyGradientSource from './key-gradient.wgsl?raw';
 import queryGradientSource from './query-gradient.wgsl?raw';
+import { spreadRows } from './spread';
 import statisticsSource from './statistics.wgsl?raw';
 
 /** H query heads share K key/value heads (H a multiple of K), each of D values; scores are multiplied by `scale`. */
@@ -24,7 +25,6 @@ export interface Spans {
 
 /** Below every score, and finite: what is masked is compared with it, never added. */
 export const LOWEST_SCORE = { f32: -1e30 };
-const BLOCK = 4;
 
 /**
  * Causal attention within packed examples. q: [M, H * D]; k, v: [M, K * D]; result [M, H * D].
@@ -43,7 +43,11 @@ export function attention(g: Graph, q: Tensor, k: Tensor, v: Tensor, spans: Span
   const pairs = (work: number): number => (work * H * D * maxRows(rows)) / 2;
   const out = g.tensor('attended', q.shape);
   const lse = g.tensor('lse', [rows, H]);
-  const forward = specializeVector('attention', forwardSource, width, { ...sizes, BLOCK, LOWEST: LOWEST_SCORE });
+  const kernel = (name: string, source: string, constants: Record<string, boolean | typeof LOWEST_SCORE>): Kernel => {
+    const spread = spreadRows(g.traits, source);
+    return specializeVector(name, spread.source, width, { ...sizes, ...spread.sizes, ...constants });
+  };
+  const forward = kernel('attention', forwardSource, { LOWEST: LOWEST_SCORE });
   g.dispatch(forward, rows, queryGrid, { read: [q, k, v, spans.starts], write: [out, lse] }, pairs(4));
   g.record([q, k, v], [out], () => {
     const dout = g.gradOf(out)!;
@@ -51,12 +55,12 @@ export function attention(g: Graph, q: Tensor, k: Tensor, v: Tensor, spans: Span
     const gather = specializeVector('attention statistics', statisticsSource, width, { H, VECTORS: D / width });
     g.dispatch(gather, rows, threadGrid(H), { read: [out, dout, lse], write: [statistics] }, 2 * H * D);
     g.accumulate(q, (dq) => {
-      const kernel = specializeVector('attention dq', queryGradientSource, width, { ...sizes, ADD: dq.add });
-      g.dispatch(kernel, rows, queryGrid, { read: [q, k, v, spans.starts, dout, statistics], ...targetBindings(dq) }, pairs(6));
+      const gradient = kernel('attention dq', queryGradientSource, { ADD: dq.add });
+      g.dispatch(gradient, rows, queryGrid, { read: [q, k, v, spans.starts, dout, statistics], ...targetBindings(dq) }, pairs(6));
     });
     accumulateAll(g, [k, v], ([dk, dv]) => {
-      const kernel = specializeVector('attention dk dv', keyGradientSource, width, { ...sizes, ADD_K: dk!.add, ADD_V: dv!.add });
-      g.dispatch(kernel, rows, keyGrid, { read: [q, k, v, spans.ends, dout, statistics], ...targetBindings(dk!, dv!) }, pairs(8));
+      const gradient = kernel('attention dk dv', keyGradientSource, { ADD_K: dk!.add, ADD_V: dv!.add });
+      g.dispatch(gradient, rows, keyGrid, { read: [q, k, v, spans.ends, dout, statistics], ...targetBindings(dk!, dv!) }, pairs(8));
     });
   });
   return out;

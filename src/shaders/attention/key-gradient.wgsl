@@ -1,7 +1,8 @@
-// dk[n] (+)= SCALE * sum of ds[m] * q[m], dv[n] (+)= sum of p[m] * dout[m], over the query heads that share this key/value
+// dk[n] (+)= sum of ds[m] * q[m], dv[n] (+)= sum of p[m] * dout[m], over the query heads that share this key/value
 // head and over the tokens m in n..ends[n]-1 that see token n; p and ds as in query-gradient.wgsl.
-// Grid: one thread a (token, key/value head); a workgroup of 64 holds tokens of one head, so that all its threads read
-// the same query at the same time; folded over y. No barriers.
+// Blocks of BLOCK queries: their p and ds in registers, the sums in `dk` and `dv`.
+// Grid: one thread a (token, key/value head); a workgroup of 64 holds tokens of one head, so that all its threads
+// need the same queries at the same time (spread.ts); folded over y. No barriers.
 @group(0) @binding(0) var<uniform> rows: vec4<u32>;
 @group(0) @binding(1) var<storage, read> q: array<vecN>;
 @group(0) @binding(2) var<storage, read> k: array<vecN>;
@@ -13,49 +14,65 @@
 @group(0) @binding(8) var<storage, read_write> dv: array<vecN>;
 
 @compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32, @builtin(subgroup_invocation_id) sub: u32) {
   let id = group.y * groups.x + group.x;
   let kvHead = id % K;
   let first = (id / K) * 64u;
   if (first >= rows.x) { return; }
   let n = first + lane;
+  let inside = n < rows.x;
   let mine = (min(n, rows.x - 1u) * K + kvHead) * VECTORS;
   let end = ends[min(n, rows.x - 1u)];
-  let lastEnd = min(ends[min(first + 63u, rows.x - 1u)], rows.x);
+  let last = min(ends[min(first + 63u, rows.x - 1u)], rows.x) - 1u;
 
-  var key: array<vecN, VECTORS>;
-  var value: array<vecN, VECTORS>;
-  var dkey: array<vecN, VECTORS>;
-  var dvalue: array<vecN, VECTORS>;
-  for (var i = 0u; i < VECTORS; i++) {
-    key[i] = k[mine + i] * SCALE;
-    value[i] = v[mine + i];
-    dkey[i] = vecN(0.0);
-    dvalue[i] = vecN(0.0);
-  }
-  for (var head = kvHead * SHARE; head < (kvHead + 1u) * SHARE; head++) {
-    for (var m = first; m < lastEnd; m++) {
-      let item = m * H + head;
-      var score = 0.0;
-      var dweight = 0.0;
-      for (var i = 0u; i < VECTORS; i++) {
-        score += inner(key[i], q[item * VECTORS + i]);
-        dweight += inner(value[i], dout[item * VECTORS + i]);
+  for (var share = 0u; share < SHARE; share++) {
+    let head = kvHead * SHARE + share;
+    for (var block = first; block <= last; block += BLOCK) {
+      var weights: array<f32, BLOCK>;
+      var dscores: array<f32, BLOCK>;
+      for (var j = 0u; j < BLOCK; j++) {
+        weights[j] = 0.0;
+        dscores[j] = 0.0;
       }
-      let weight = select(0.0, exp(min(score - statistics[item].x, 0.0)), m >= n && m < end);
-      let ds = weight * (dweight - statistics[item].y);
       for (var i = 0u; i < VECTORS; i++) {
-        dkey[i] += ds * q[item * VECTORS + i];
-        dvalue[i] += weight * dout[item * VECTORS + i];
+        let key = k[mine + i] * SCALE;
+        let value = v[mine + i];
+        for (var j = 0u; j < BLOCK; j += LANES) {
+          let row = (min(block + j + sub, last) * H + head) * VECTORS + i;
+          let query = q[row];
+          let d = dout[row];
+          for (var l = 0u; l < LANES; l++) {
+            weights[j + l] += inner(key, from_lane(query, l));
+            dscores[j + l] += inner(value, from_lane(d, l));
+          }
+        }
+      }
+      for (var j = 0u; j < BLOCK; j++) {
+        let statistic = statistics[min(block + j, last) * H + head];
+        let weight = exp(min(weights[j] - statistic.x, 0.0));
+        weights[j] = select(0.0, weight, block + j >= n && block + j < end);
+        dscores[j] = SCALE * weights[j] * (dscores[j] - statistic.y);
+      }
+      let fresh = share == 0u && block == first;
+      for (var i = 0u; i < VECTORS; i++) {
+        var dkey = vecN(0.0);
+        var dvalue = vecN(0.0);
+        if (ADD_K || !fresh) { dkey = dk[mine + i]; }
+        if (ADD_V || !fresh) { dvalue = dv[mine + i]; }
+        for (var j = 0u; j < BLOCK; j += LANES) {
+          let row = (min(block + j + sub, last) * H + head) * VECTORS + i;
+          let query = q[row];
+          let d = dout[row];
+          for (var l = 0u; l < LANES; l++) {
+            dkey += dscores[j + l] * from_lane(query, l);
+            dvalue += weights[j + l] * from_lane(d, l);
+          }
+        }
+        if (inside) {
+          dk[mine + i] = dkey;
+          dv[mine + i] = dvalue;
+        }
       }
     }
-  }
-  if (n >= rows.x) { return; }
-  for (var i = 0u; i < VECTORS; i++) {
-    var dkeyScaled = dkey[i] * SCALE;
-    if (ADD_K) { dkeyScaled += dk[mine + i]; }
-    if (ADD_V) { dvalue[i] += dv[mine + i]; }
-    dk[mine + i] = dkeyScaled;
-    dv[mine + i] = dvalue[i];
   }
 }

@@ -1,5 +1,6 @@
-// dq[m] (+)= SCALE * sum over n in starts[m]..m of ds[n] * k[n], ds[n] = p[n] * (dout[m] . v[n] - delta[m]),
-// p[n] = exp(SCALE * q[m] . k[n] - lse[m]), per query head.
+// dq[m] (+)= sum over n in starts[m]..m of ds[n] * k[n], ds[n] = SCALE * p[n] * (dout[m] . v[n] - delta[m]),
+// p[n] = exp(SCALE * q[m] . k[n] - lse[m]), per query head; statistics holds (lse, delta).
+// Blocks of BLOCK keys: their ds in registers, the sum in `dq`.
 // Grid: as the forward pass: one thread a (token, query head), 64 of one key/value head a workgroup, folded over y. No barriers.
 @group(0) @binding(0) var<uniform> rows: vec4<u32>;
 @group(0) @binding(1) var<storage, read> q: array<vecN>;
@@ -11,41 +12,51 @@
 @group(0) @binding(7) var<storage, read_write> dq: array<vecN>;
 
 @compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32, @builtin(subgroup_invocation_id) sub: u32) {
   let id = group.y * groups.x + group.x;
   let kvHead = id % K;
   let item = (id / K) * 64u;
   if (item >= rows.x * SHARE) { return; }
   let last = min((item + 63u) / SHARE, rows.x - 1u);
   let m = (item + lane) / SHARE;
-  let mine = min(m, rows.x - 1u) * H + kvHead * SHARE + (item + lane) % SHARE;
+  let inside = m < rows.x;
+  let mine = (min(m, rows.x - 1u) * H + kvHead * SHARE + (item + lane) % SHARE) * VECTORS;
   let start = starts[min(m, rows.x - 1u)];
-  let lse = statistics[mine].x;
-  let delta = statistics[mine].y;
+  let begin = starts[item / SHARE];
+  let statistic = statistics[mine / VECTORS];
 
-  var query: array<vecN, VECTORS>;
-  var dquery: array<vecN, VECTORS>;
-  var d: array<vecN, VECTORS>;
-  for (var i = 0u; i < VECTORS; i++) {
-    query[i] = q[mine * VECTORS + i] * SCALE;
-    d[i] = dout[mine * VECTORS + i];
-    dquery[i] = vecN(0.0);
-  }
-  for (var n = starts[item / SHARE]; n <= last; n++) {
-    let key = (n * K + kvHead) * VECTORS;
-    var score = 0.0;
-    var dweight = 0.0;
-    for (var i = 0u; i < VECTORS; i++) {
-      score += inner(query[i], k[key + i]);
-      dweight += inner(d[i], v[key + i]);
+  for (var block = begin; block <= last; block += BLOCK) {
+    var scores = array<f32, BLOCK>();
+    var dweights = array<f32, BLOCK>();
+    for (var j = 0u; j < BLOCK; j++) {
+      scores[j] = 0.0;
+      dweights[j] = 0.0;
     }
-    let ds = select(0.0, exp(min(score - lse, 0.0)) * (dweight - delta), n >= start && n <= m);
-    for (var i = 0u; i < VECTORS; i++) { dquery[i] += ds * k[key + i]; }
-  }
-  if (m >= rows.x) { return; }
-  for (var i = 0u; i < VECTORS; i++) {
-    var gradient = dquery[i] * SCALE;
-    if (ADD) { gradient += dq[mine * VECTORS + i]; }
-    dq[mine * VECTORS + i] = gradient;
+    for (var i = 0u; i < VECTORS; i++) {
+      let query = q[mine + i] * SCALE;
+      let d = dout[mine + i];
+      for (var j = 0u; j < BLOCK; j += LANES) {
+        let row = (min(block + j + sub, last) * K + kvHead) * VECTORS + i;
+        let key = k[row];
+        let value = v[row];
+        for (var l = 0u; l < LANES; l++) {
+          scores[j + l] += inner(query, from_lane(key, l));
+          dweights[j + l] += inner(d, from_lane(value, l));
+        }
+      }
+    }
+    for (var j = 0u; j < BLOCK; j++) {
+      let weight = exp(min(scores[j] - statistic.x, 0.0));
+      scores[j] = select(0.0, SCALE * weight * (dweights[j] - statistic.y), block + j >= start && block + j <= m);
+    }
+    for (var i = 0u; i < VECTORS; i++) {
+      var sum = vecN(0.0);
+      if (ADD || block > begin) { sum = dq[mine + i]; }
+      for (var j = 0u; j < BLOCK; j += LANES) {
+        let key = k[(min(block + j + sub, last) * K + kvHead) * VECTORS + i];
+        for (var l = 0u; l < LANES; l++) { sum += scores[j + l] * from_lane(key, l); }
+      }
+      if (inside) { dq[mine + i] = sum; }
+    }
   }
 }

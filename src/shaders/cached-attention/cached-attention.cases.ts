@@ -14,7 +14,7 @@ const sizes = [
   [6, 2, 20, 13, 67],
   [2, 1, 7, 5, 129],
   [3, 3, 130, 2, 65],
-  [199, 199, 2, 331, 9],
+  [65_537, 65_537, 2, 1, 3],
 ] as const;
 
 export const cachedAttentionSuite: OpSuite<CachedCase> = {
