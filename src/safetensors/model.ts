@@ -128,8 +128,8 @@ async function readTokenizer(
 function templateOf(value: unknown): string | null {
   if (typeof value === 'string') return value;
   if (!Array.isArray(value)) return null;
-  const named = value as { name?: unknown; template?: unknown }[];
-  const chosen = named.find((entry) => entry.name === 'default')?.template;
+  const named = value as ({ name?: unknown; template?: unknown } | null)[];
+  const chosen = named.find((entry) => entry?.name === 'default')?.template;
   return typeof chosen === 'string' ? chosen : null;
 }
 
@@ -138,9 +138,13 @@ function largestId(file: ByteSource, tokenizer: Json): number {
   if (typeof vocab !== 'object' || vocab === null) {
     throw new SafetensorsError(`${file.name}: model.vocab is missing; the file is no tokenizer of Hugging Face's tokenizers, download it again.`);
   }
-  let largest = Array.isArray(vocab) ? vocab.length - 1 : -1;
-  if (!Array.isArray(vocab)) for (const id of Object.values(vocab as Record<string, number>)) largest = Math.max(largest, id);
   const added = tokenizer['added_tokens'];
-  if (Array.isArray(added)) for (const token of added as { id?: unknown }[]) largest = Math.max(largest, Number(token.id ?? -1));
+  const ids: unknown[] = Array.isArray(vocab) ? [vocab.length - 1] : Object.values(vocab);
+  if (Array.isArray(added)) for (const token of added as ({ id?: unknown } | null)[]) ids.push(token?.id);
+  let largest = -1;
+  for (const id of ids) {
+    if (typeof id !== 'number') throw new SafetensorsError(`${file.name}: a token's id is ${String(id)}, and a number was expected; download the file again.`);
+    if (id > largest) largest = id;
+  }
   return largest;
 }

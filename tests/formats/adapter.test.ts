@@ -1,6 +1,8 @@
 import { readFileSync } from 'node:fs';
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { MemorySink, MemorySource, type ByteSource } from '../../src/core/bytes';
+import { HoneError } from '../../src/core/errors';
 import { adapterConfig, peftFiles } from '../../src/exports/peft';
 import { readAdapter } from '../../src/formats/adapter';
 import { openModel } from '../../src/formats/open-model';
@@ -59,6 +61,20 @@ describe('a PEFT adapter', () => {
   ];
   it.each(refused)('with %s is refused in one sentence', async (_, change, sentence) => {
     await expect(readAdapter(files(change), TINY)).rejects.toThrow(sentence);
+  });
+
+  it('with any value under any key of its config gives an error of its own or an adapter', async () => {
+    const keys = ['peft_type', 'r', 'lora_alpha', 'lora_dropout', 'target_modules', 'use_rslora', 'use_dora', 'bias', 'modules_to_save', 'rank_pattern'];
+    await fc.assert(
+      fc.asyncProperty(fc.constantFrom(...keys), fc.jsonValue(), async (key, value) => {
+        try {
+          await readAdapter(files({ [key]: value }), TINY);
+        } catch (error) {
+          if (!(error instanceof HoneError)) throw error;
+        }
+      }),
+      { numRuns: 300 },
+    );
   });
 
   it('for another model is refused by the first tensor that differs', async () => {

@@ -204,4 +204,22 @@ describe('any bytes', () => {
       { numRuns: 1000 },
     );
   });
+  it('as a tokenizer, its config, or an index give an error of their own or a model', async () => {
+    const bytes = await weights();
+    const tokenizer = fc.record({ model: fc.oneof(fc.jsonValue(), fc.record({ vocab: fc.jsonValue() })), added_tokens: fc.jsonValue() }, { requiredKeys: [] });
+    const config = fc.record({ chat_template: fc.jsonValue() }, { requiredKeys: [] });
+    const index = fc.record({ weight_map: fc.oneof(fc.jsonValue(), fc.constant({ a: 'model.safetensors' })) }, { requiredKeys: [] });
+    await fc.assert(
+      fc.asyncProperty(tokenizer, config, fc.option(index), async (...contents) => {
+        const names = ['tokenizer.json', 'tokenizer_config.json', 'model.safetensors.index.json'];
+        const more = contents.flatMap((content, i) => (content === null ? [] : [source(JSON.stringify(content), names[i])]));
+        try {
+          await openSafetensorsModel([source(JSON.stringify(CONFIG), 'config.json'), source(bytes), ...more]);
+        } catch (error) {
+          if (!(error instanceof HoneError)) throw error;
+        }
+      }),
+      { numRuns: 1000 },
+    );
+  });
 });
