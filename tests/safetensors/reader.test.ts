@@ -159,6 +159,14 @@ describe('a model folder', () => {
     expect((error as HoneError).message).toContain('config.json');
   });
 
+  it('with a weight too many is refused by its name', async () => {
+    const untied = await weights({ tie_word_embeddings: false });
+    await expect(open(CONFIG, [], await weights({ num_hidden_layers: 2 }))).rejects.toThrow('model.layers.1.input_layernorm.weight has no place');
+    // A tied model's copy of its head is not a weight too many, and never read.
+    expect((await open(CONFIG, [], untied)).tensors.has('lm_head.weight')).toBe(false);
+    expect((await open({ ...CONFIG, tie_word_embeddings: undefined }, [], untied)).config.tie_word_embeddings).toBe(false);
+  });
+
   it('without a config, or with a tokenizer of another model, is refused', async () => {
     await expect(openSafetensorsModel([source(await weights())])).rejects.toThrow('config.json is missing beside model.safetensors');
     const tokenizer = source('{"model": {"type": "BPE", "vocab": {"a": 0, "b": 41}}}', 'tokenizer.json');
