@@ -7,6 +7,7 @@ import type { ByteSource } from '../core/bytes';
 import { ModelError, RecipeError, StorageError } from '../core/errors';
 import type { ModelConfig, ModelSource } from '../core/model';
 import { readAdapter } from '../formats/adapter';
+import { modelFiles } from '../formats/model-files';
 import { openModel } from '../formats/open-model';
 import { FileSink, FileSource } from '../storage/node-file';
 
@@ -20,17 +21,12 @@ export async function filesOf(path: string): Promise<FileSource[]> {
   return Promise.all(paths.filter((_, i) => kinds[i]?.isFile()).map((file) => FileSource.open(file)));
 }
 
-/**
- * A model from a GGUF file or a folder; its files stay open as long as the process. Of a folder that has both a
- * config.json with safetensors and GGUF files, the former are taken.
- */
+/** A model from a GGUF file or a folder; its files stay open as long as the process. */
 export async function openModelPath(path: string): Promise<ModelSource> {
   const files = await filesOf(path);
   keptOpen.push(...files);
   if ((await stat(path)).isFile()) return openModel(files);
-  const has = (ending: string): boolean => files.some(({ name }) => name.endsWith(ending));
-  const chosen = has('config.json') && has('.safetensors') ? files.filter(({ name }) => !name.endsWith('.gguf')) : files;
-  return openModel(chosen.map((file) => inFolder(basename(resolve(path)), file)));
+  return openModel(modelFiles(files).map((file) => inFolder(basename(resolve(path)), file)));
 }
 
 /** A model reads its files until the end; one that was closed by the collector would be a crash. */

@@ -29,6 +29,7 @@ async function createGpu(): Promise<GPU> {
     throw new DeviceError(`The npm package "webgpu" could not be loaded (${reason}); run "npm ci" in Hone's folder on Node 20.19 or newer.`);
   }
   Object.assign(globalThis, dawn.globals);
+  restPolling();
   const gpu = dawn.create([]);
   const adapter = await gpu.requestAdapter();
   if (!adapter) {
@@ -40,6 +41,28 @@ async function createGpu(): Promise<GPU> {
   }
   kept.honeNodeGpuProbe = adapter;
   return gpu;
+}
+
+/** Immediates in a row that run at once, and the pause between later ones. */
+const EAGER_POLLS = 50;
+const POLL_MS = 1;
+
+/**
+ * While GPU work is pending, Dawn's Node binding asks for events through the global setImmediate over and over, which
+ * keeps a whole core busy: one that a software adapter needs for the work itself. Past the first few in a row the
+ * polls wait a moment. Node's own modules do not use the global, so nothing else is slowed.
+ */
+function restPolling(): void {
+  const immediate = globalThis.setImmediate;
+  let polls = 0;
+  let last = 0;
+  const rested = (callback: (...args: unknown[]) => void, ...args: unknown[]): unknown => {
+    const now = performance.now();
+    polls = now - last > 5 * POLL_MS ? 0 : polls + 1;
+    last = now;
+    return polls < EAGER_POLLS ? immediate(callback, ...args) : setTimeout(callback, POLL_MS, ...args);
+  };
+  globalThis.setImmediate = Object.assign(rested, immediate) as typeof setImmediate;
 }
 
 /**

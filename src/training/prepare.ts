@@ -7,7 +7,7 @@ import { stopIds } from '../data/chat/stop-ids';
 import { chooseTemplate, DEFAULT_TEMPLATES, type ChosenTemplate } from '../data/chat/templates';
 import { leakedRows, readDataset, type Dataset, type DatasetProblem } from '../data/dataset';
 import { splitRows } from '../data/split';
-import { tokenizeDataset, type TokenizedDataset } from '../data/tokenize';
+import { tokenizeDataset, type TokenizedDataset, type TokenizeOptions } from '../data/tokenize';
 import { buildTokenizer, type Tokenizer } from '../data/tokenizer/tokenizer';
 import { checkRecipe } from './train';
 import { chatPrompt, rowPrompt, textPrompt, type Prompt } from './prompts';
@@ -54,16 +54,6 @@ export function languageOf(model: ModelSource): Language {
   return { tokenizer, template: chooseTemplate(model.chatTemplate, tokenizer), stopIds: stopIds(model.config, tokenizer) };
 }
 
-/** A data set's rows as token ids under a recipe. Throws a DatasetError where nothing can be learned from them. */
-export function tokenizeFor(recipe: Recipe, model: ModelSource, language: Language, dataset: Dataset, onProgress?: OnProgress): Promise<TokenizedDataset> {
-  return tokenizeDataset(dataset, language.tokenizer, language.template, {
-    max_length: recipe.training.max_length,
-    train_on: recipe.dataset.train_on,
-    vocab_size: model.config.vocab_size,
-    ...(onProgress && { onProgress }),
-  });
-}
-
 /**
  * Everything `train` needs from a model, a data set's file and a recipe. Refuses, before anything is taken, what cannot work:
  * RecipeError (a length past the model's context), DatasetError (nothing to learn from), ModelError (vocabulary and embedding).
@@ -73,7 +63,16 @@ export async function prepare(recipe: Recipe, model: ModelSource, source: ByteSo
   const language = languageOf(model);
   const { format } = recipe.dataset;
   const dataset = await readDataset(source, { ...(format && { format }), ...(onProgress && { onProgress }) });
-  return arrange(recipe, model, language, dataset, await tokenizeFor(recipe, model, language, dataset, onProgress));
+  const tokenized = await tokenizeDataset(dataset, language.tokenizer, language.template, {
+    ...tokenizing(recipe, model),
+    ...(onProgress && { onProgress }),
+  });
+  return arrange(recipe, model, language, dataset, tokenized);
+}
+
+/** How a recipe turns a model's rows into ids. */
+export function tokenizing(recipe: Recipe, model: ModelSource): TokenizeOptions {
+  return { max_length: recipe.training.max_length, train_on: recipe.dataset.train_on, vocab_size: model.config.vocab_size };
 }
 
 /** The last part of `prepare`, for rows that are read and tokenised already: splits them and chooses what is sampled. */

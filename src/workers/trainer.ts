@@ -1,0 +1,280 @@
+import { DeviceError, HoneError, RecipeError, StorageError, TrainingError } from '../core/errors';
+import { mib } from '../runtime/device';
+import { checkpointBytes, requireCheckpointRoom } from '../storage/checkpoints';
+import type { Release } from '../storage/lock';
+import type { RunRecord } from '../storage/runs';
+import { TrainingControl, type TrainingEvent } from '../training/events';
+import { parseRecipe, type Recipe, type RecipeInput } from '../training/recipe';
+import { RunRecorder } from '../training/recorder';
+import { train, type TrainingOutcome } from '../training/train';
+import type { RunEvent, RunHistory, RunStatus, RunSummary } from './api';
+import type { DeviceDesk } from './device-desk';
+import type { StudioEnvironment } from './environment';
+import type { Planner, PreparedRun } from './planner';
+
+const ELSEWHERE = 'This run is training in another tab.';
+
+/** The run that has the GPU. */
+interface Active {
+  id: string;
+  control: TrainingControl;
+  onEvent: (event: RunEvent) => void;
+  /** Resolves once training has begun, rejects where it could not. */
+  begun: Promise<void>;
+  /** Resolves when all of it has ended and is written down. */
+  ended: Promise<void>;
+}
+
+/** Runs: starts one at a time, keeps all. */
+export class Trainer {
+  private active: Active | null = null;
+  /** From a call that takes the GPU up to where its run is active. */
+  private starting = false;
+
+  constructor(
+    private readonly environment: Pick<StudioEnvironment, 'runs' | 'checkpoints' | 'files' | 'lock'>,
+    private readonly planner: Planner,
+    private readonly desk: DeviceDesk,
+  ) {}
+
+  /** Starts a run and returns its id once training has begun. Throws, with nothing left behind, where it cannot. */
+  start(input: RecipeInput, name: string, onEvent: (event: RunEvent) => void): Promise<string> {
+    return this.alone(() => this.startAlone(input, name, onEvent));
+  }
+
+  private async startAlone(input: RecipeInput, name: string, onEvent: (event: RunEvent) => void): Promise<string> {
+    const recipe = parseRecipe(input);
+    if (recipe.lora?.init_adapter !== undefined) {
+      throw new RecipeError('lora.init_adapter names a file, which only the command line can open; remove it from the recipe.');
+    }
+    const plan = await this.planner.prepare(recipe, (progress) => onEvent({ type: 'preparing', progress }));
+    const totalSteps = await this.requireRoom(plan);
+    const id = crypto.randomUUID();
+    const release = await this.takeLock();
+    try {
+      await this.environment.runs.put(newRecord(id, name, plan, totalSteps));
+      await this.launch(id, plan, false, onEvent, release);
+    } catch (error) {
+      release();
+      await this.delete(id);
+      throw error;
+    }
+    return id;
+  }
+
+  /** Lets a paused run go on, or takes an interrupted, stopped or failed one up from its last checkpoint. */
+  async resume(id: string, onEvent: (event: RunEvent) => void): Promise<void> {
+    if (this.active?.id === id) {
+      this.active.onEvent = onEvent;
+      this.active.control.resume();
+      return this.tell('running', null);
+    }
+    return this.alone(() => this.resumeAlone(id, onEvent));
+  }
+
+  private async resumeAlone(id: string, onEvent: (event: RunEvent) => void): Promise<void> {
+    const record = await this.record(id);
+    const plan = await this.planner.prepare(parseRecipe(record.recipe), (progress) => onEvent({ type: 'preparing', progress }));
+    await this.requireRoom(plan);
+    const release = await this.takeLock();
+    try {
+      await this.launch(id, plan, true, onEvent, release);
+    } catch (error) {
+      release();
+      await this.environment.runs.update(id, { status: 'interrupted', message: sentence(error) });
+      throw error;
+    }
+  }
+
+  async pause(): Promise<void> {
+    this.active?.control.pause();
+    if (this.active) await this.tell('paused', null);
+  }
+
+  /** Ends the active run after its current step, and waits until all is written. */
+  async stop(how: 'keep' | 'discard'): Promise<void> {
+    const { active } = this;
+    active?.control.stop(how);
+    await active?.ended;
+  }
+
+  /** All runs, newest first. What was running when its tab or browser ended is interrupted. */
+  async list(): Promise<RunSummary[]> {
+    const { runs, lock } = this.environment;
+    const records = await runs.list();
+    const isGoing = ({ status, id }: RunRecord): boolean => (status === 'running' || status === 'paused') && id !== this.active?.id;
+    const elsewhere = records.some(isGoing) && this.active === null && (await lock.isHeld());
+    const summaries: RunSummary[] = [];
+    for (const record of records) {
+      if (!isGoing(record)) summaries.push(summaryOf(record));
+      else if (elsewhere) summaries.push(summaryOf({ ...record, status: 'running', message: ELSEWHERE }));
+      else summaries.push(summaryOf(await runs.update(record.id, { status: 'interrupted', message: null })));
+    }
+    return summaries;
+  }
+
+  history(id: string): Promise<RunHistory> {
+    return this.environment.runs.history(id);
+  }
+
+  async rename(id: string, name: string): Promise<void> {
+    await this.environment.runs.update(id, { name });
+  }
+
+  /** Forgets a run with its checkpoints. Throws a StorageError while it trains. */
+  async delete(id: string): Promise<void> {
+    if (this.active?.id === id) throw new StorageError('This run is training; stop it before you delete it.');
+    await this.environment.checkpoints(id).deleteAll();
+    await this.environment.runs.delete(id);
+  }
+
+  private async alone<T>(work: () => Promise<T>): Promise<T> {
+    if (this.active || this.starting) throw new TrainingError('A run is training already; stop it before another one starts.');
+    this.starting = true;
+    try {
+      return await work();
+    } finally {
+      this.starting = false;
+    }
+  }
+
+  private async takeLock(): Promise<Release> {
+    const release = await this.environment.lock.take();
+    if (!release) throw new TrainingError('A run is training in another tab; stop it there, or wait for its end.');
+    return release;
+  }
+
+  /** Returns the run's steps; throws where GPU or disk are too small for it. */
+  private async requireRoom(plan: PreparedRun): Promise<number> {
+    const { memory, budget, verdict, steps, trainableParameters } = await this.planner.forecast(plan);
+    if (verdict === 'too big') {
+      throw new DeviceError(
+        `This run needs ${mib(memory.total)} of GPU memory, and the budget is ${mib(budget)}. Nothing has started; ` +
+          'choose a shorter length, fewer rows at once, a smaller adapter or model, or raise the budget.',
+      );
+    }
+    // Parameters and two moments in float32.
+    const bytes = checkpointBytes({ all: { byteLength: trainableParameters * 12 } });
+    requireCheckpointRoom(bytes, await this.environment.files.free());
+    return steps;
+  }
+
+  /** Trains behind; resolves once training has begun. */
+  private async launch(id: string, plan: PreparedRun, resume: boolean, onEvent: (event: RunEvent) => void, release: Release): Promise<void> {
+    const control = new TrainingControl();
+    let begin!: () => void;
+    let refuse!: (error: unknown) => void;
+    const begun = new Promise<void>((resolve, reject) => ([begin, refuse] = [resolve, reject]));
+    const active: Active = { id, control, onEvent, begun, ended: Promise.resolve() };
+    this.active = active;
+    active.ended = this.train(active, plan, resume, begin)
+      .catch(refuse)
+      .finally(() => {
+        this.active = null;
+        this.desk.training = false;
+        release();
+      });
+    // A run that fails before it has begun is over when its caller hears of it.
+    await begun.catch(async (error: unknown) => {
+      await active.ended;
+      throw error;
+    });
+  }
+
+  /** Rejects only where training did not begin; what happens later is told by events and kept in the record. */
+  private async train(active: Active, { recipe, model, prepared }: PreparedRun, resume: boolean, begin: () => void): Promise<void> {
+    const { id, control } = active;
+    const { runs } = this.environment;
+    const checkpoints = this.environment.checkpoints(id);
+    const gpu = await this.desk.lendToTraining();
+    const recorder = new RunRecorder(runs, id);
+    const goesOn = resume && (await checkpoints.list()).length > 0;
+    if (!goesOn) await runs.truncate(id, -1);
+    await this.tell('running', null);
+    let hasBegun = false;
+    const on = (event: TrainingEvent): void => {
+      recorder.on(event);
+      if (event.type !== 'preparing' && !hasBegun) {
+        hasBegun = true;
+        begin();
+      }
+      if (event.type === 'step') this.planner.measured(model.id, event.point.tokens_per_second);
+      if (event.type !== 'resumed') active.onEvent(event);
+    };
+    try {
+      const { train: rows, eval: held, samples, decode, stopIds } = prepared;
+      const job = { recipe, model: model.source, train: rows, eval: held, samples, decode, stopIds, initialAdapter: null, checkpoints: recorder.checkpoints(checkpoints), resume };
+      const outcome = await train(job, gpu, control, on);
+      begin();
+      await this.finish(active, recorder, outcome);
+    } catch (error) {
+      if (!hasBegun) throw error;
+      // A lost device takes nothing that was saved: the run can go on, which a failed one should not without a change.
+      const status: RunStatus = error instanceof DeviceError ? 'interrupted' : 'failed';
+      await recorder.finish({ status, message: sentence(error) }).catch(() => undefined);
+      active.onEvent({ type: 'status', status, message: sentence(error) });
+    }
+  }
+
+  private async finish(active: Active, recorder: RunRecorder, outcome: TrainingOutcome): Promise<void> {
+    const { runs } = this.environment;
+    const status: RunStatus = outcome.finished ? 'done' : 'stopped';
+    await recorder.finish({ status, message: null, bestStep: outcome.best?.step ?? null });
+    if (active.control.stopping === 'discard' && !outcome.finished) await this.goBack(active.id);
+    active.onEvent({ type: 'status', status, message: null });
+    await runs.update(active.id, {});
+  }
+
+  /** Forgets the steps since the last checkpoint. */
+  private async goBack(id: string): Promise<void> {
+    const { runs } = this.environment;
+    const step = (await this.environment.checkpoints(id).list())[0]?.step ?? 0;
+    await runs.truncate(id, step === 0 ? -1 : step);
+    const { metrics } = await runs.history(id);
+    await runs.update(id, { step, lastLoss: metrics.at(-1)?.loss ?? null });
+  }
+
+  private async tell(status: RunStatus, message: string | null): Promise<void> {
+    const { active } = this;
+    if (!active) return;
+    await this.environment.runs.update(active.id, { status, message });
+    active.onEvent({ type: 'status', status, message });
+  }
+
+  private async record(id: string): Promise<RunRecord> {
+    const record = await this.environment.runs.get(id);
+    if (!record) throw new StorageError('This run is not kept here any more; start it again from its recipe.');
+    return record;
+  }
+}
+
+function sentence(error: unknown): string {
+  if (error instanceof HoneError) return error.message;
+  return `Something broke that should not: ${error instanceof Error ? error.message : String(error)}. What was saved is safe.`;
+}
+
+function newRecord(id: string, name: string, { recipe, model, prepared }: PreparedRun, totalSteps: number): RunRecord {
+  return {
+    id,
+    name,
+    status: 'running',
+    recipe,
+    modelId: model.id,
+    modelName: model.summary.name,
+    datasetId: recipe.dataset.path,
+    datasetName: prepared.dataset.name,
+    step: 0,
+    totalSteps,
+    savedStep: 0,
+    bestStep: null,
+    lastLoss: null,
+    evalLoss: null,
+    createdAt: Date.now(),
+    updatedAt: Date.now(),
+    message: null,
+  };
+}
+
+function summaryOf(record: RunRecord): RunSummary {
+  return { ...record, recipe: record.recipe as Recipe };
+}
