@@ -14,8 +14,9 @@ export default defineConfig({
           include: ['tests/**/*.test.ts'],
           exclude: [...gpuTests, ...interopTests, ...neverTests],
           pool: 'forks',
-          testTimeout: 60_000,
-          hookTimeout: 60_000,
+          // Generous everywhere: nothing is timed here, and a busy machine must not fail a test.
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
           sequence: { groupOrder: 0 },
         },
       },
