@@ -57,39 +57,25 @@ function lifetimes(dispatches: readonly Dispatch[]): Map<Tensor, { first: number
   return lives;
 }
 
-/** Greedy over time: the smallest free slot that fits, else the largest free one grown, else a new one. */
+/**
+ * Largest tensors first, each into the smallest slot that is free for its whole life (the "greedy by size" of Pisarchyk
+ * and Lee 2020): slots never grow, and a small tensor that lives long does not hold a large slot back.
+ */
 function assignSlots(dispatches: readonly Dispatch[]): { slots: Map<Tensor, number>; sizes: number[] } {
-  const lives = lifetimes(dispatches);
-  const starts = new Map<number, Tensor[]>();
-  const ends = new Map<number, Tensor[]>();
-  for (const [tensor, { first, last }] of lives) {
-    starts.set(first, [...(starts.get(first) ?? []), tensor]);
-    ends.set(last, [...(ends.get(last) ?? []), tensor]);
-  }
+  const lives = [...lifetimes(dispatches)].map(([tensor, life]) => ({ tensor, ...life, bytes: alignBytes(tensorBytes(tensor)) }));
+  lives.sort((a, b) => b.bytes - a.bytes || a.first - b.first);
   const slots = new Map<Tensor, number>();
   const sizes: number[] = [];
-  const free = new Set<number>();
-  dispatches.forEach((_, index) => {
-    for (const tensor of starts.get(index) ?? []) {
-      const need = alignBytes(tensorBytes(tensor));
-      const slot = pickSlot(free, sizes, need);
-      free.delete(slot);
-      sizes[slot] = Math.max(sizes[slot] ?? 0, need);
-      slots.set(tensor, slot);
+  const busy: Uint8Array[] = [];
+  for (const { tensor, first, last, bytes } of lives) {
+    let slot = sizes.length - 1;
+    while (slot >= 0 && busy[slot]!.subarray(first, last + 1).includes(1)) slot--;
+    if (slot < 0) {
+      slot = sizes.push(bytes) - 1;
+      busy.push(new Uint8Array(dispatches.length));
     }
-    for (const tensor of ends.get(index) ?? []) free.add(slots.get(tensor)!);
-  });
-  return { slots, sizes };
-}
-
-function pickSlot(free: ReadonlySet<number>, sizes: readonly number[], need: number): number {
-  let fitting = -1;
-  let largest = -1;
-  for (const slot of free) {
-    const size = sizes[slot]!;
-    if (size >= need && (fitting < 0 || size < sizes[fitting]!)) fitting = slot;
-    if (largest < 0 || size > sizes[largest]!) largest = slot;
+    busy[slot]!.fill(1, first, last + 1);
+    slots.set(tensor, slot);
   }
-  if (fitting >= 0) return fitting;
-  return largest >= 0 ? largest : sizes.length;
+  return { slots, sizes };
 }

@@ -101,12 +101,24 @@ export function linearGrid(count: number): [number, number, number] {
  * Whole numbers become u32 unless the value is `{ f32: x }`; booleans become bool.
  */
 export function specialize(name: string, source: string, constants: Record<string, number | boolean | { f32: number }>): Kernel {
+  const ofSource = specialized.get(source) ?? new Map<string, Kernel>();
+  specialized.set(source, ofSource);
+  const key = `${name} ${JSON.stringify(constants)}`;
+  const made = ofSource.get(key) ?? { name, code: withConstants(source, constants) };
+  ofSource.set(key, made);
+  return made;
+}
+
+/** A model's layers ask for the same kernels over and over; writing one out costs far more than looking it up. */
+const specialized = new Map<string, Map<string, Kernel>>();
+
+function withConstants(source: string, constants: Record<string, number | boolean | { f32: number }>): string {
   const lines = Object.entries(constants).map(([key, value]) => {
     if (typeof value === 'boolean') return `const ${key}: bool = ${value};`;
     if (typeof value === 'number') return `const ${key}: u32 = ${value}u;`;
     return `const ${key}: f32 = ${floatLiteral(value.f32)};`;
   });
-  return { name, code: withDirectivesFirst(lines.join('\n'), source) };
+  return withDirectivesFirst(lines.join('\n'), source);
 }
 
 /** The shortest literal that WGSL reads back as the same f32. */
