@@ -9,17 +9,17 @@ import { installPackages, requireNode, root } from '../scripts/install.mjs';
 
 const built = join(root, 'build/cli/main.js');
 
-/** Latest modification time below a path, in milliseconds; the page's own folder does not count. */
+/** Latest modification time below a path, in milliseconds; the page's own folder and packages do not count. */
 function newest(path) {
   const stat = statSync(path);
   if (!stat.isDirectory()) return stat.mtimeMs;
-  const entries = readdirSync(path).filter((name) => join(path, name) !== join(root, 'src/ui'));
+  const entries = readdirSync(path).filter((name) => name !== 'node_modules' && join(path, name) !== join(root, 'src/ui'));
   return Math.max(stat.mtimeMs, ...entries.map((name) => newest(join(path, name))));
 }
 
 function isFresh() {
   if (!existsSync(built)) return false;
-  const sources = ['src', 'vite.cli.config.ts', 'package-lock.json'].map((path) => newest(join(root, path)));
+  const sources = ['src', 'bench', 'vite.cli.config.ts', 'package-lock.json'].map((path) => newest(join(root, path)));
   return statSync(built).mtimeMs > Math.max(...sources);
 }
 

@@ -10,6 +10,7 @@ const COMMANDS: Record<string, () => Promise<(args: string[]) => Promise<void>>>
   tokenize: async () => (await import('./tokenize')).tokenize,
   logits: async () => (await import('./logits')).logits,
   export: async () => (await import('./export')).exportRun,
+  bench: async () => (await import('./bench')).bench,
 };
 
 const USAGE = `Usage: npx hone COMMAND …
@@ -24,6 +25,8 @@ const USAGE = `Usage: npx hone COMMAND …
   tokenize --model M [--parse-special] [--split SEP] FILE|-
   logits --model M [--adapter A] --ids 1,2,3 [--top K] [--json]
   export DIR --to peft|gguf-adapter|gguf [--type F32|F16|BF16|Q8_0|Q4_0] [--checkpoint best|last] [--base M] --out FILE
+  bench [--only matmul|step] [--rounds N] [--no-peer]
+                                        this device's measured limits, and what kernels and whole steps reach of them
 
 M is a GGUF file or a folder with config.json and safetensors. A is the folder of a PEFT adapter, or of a run.`;
 
