@@ -1,5 +1,5 @@
 import { DeviceError, TrainingError } from '../core/errors';
-import { mib, openDevice, traitsOf, type DeviceTraits, type Gpu } from '../runtime/device';
+import { mib, traitsOf, type DeviceTraits, type Gpu } from '../runtime/device';
 import type { DeviceReport } from './api';
 import type { StudioEnvironment } from './environment';
 
@@ -21,9 +21,9 @@ export class DeviceDesk {
   private budgetBytes: number | null = null;
   private readonly clearing: (() => Promise<void>)[] = [];
   /** True while a run has the GPU, paused or not. */
-  training = false;
+  private training = false;
 
-  constructor(private readonly environment: Pick<StudioEnvironment, 'webgpu'>) {}
+  constructor(private readonly environment: Pick<StudioEnvironment, 'hasWebGpu' | 'openGpu'>) {}
 
   /** The device. Throws a DeviceError where there is none. */
   gpu(): Promise<Gpu> {
@@ -33,7 +33,6 @@ export class DeviceDesk {
 
   async report(): Promise<DeviceReport> {
     const nothing = { name: '', features: [], maxBufferSize: 0, maxStorageBufferBindingSize: 0, budget: await this.budget() };
-    const platform = await this.environment.webgpu();
     try {
       const gpu = await this.gpu();
       const { vendor, architecture, description, software } = gpu.info;
@@ -50,7 +49,7 @@ export class DeviceDesk {
       };
     } catch (error) {
       if (!(error instanceof DeviceError)) throw error;
-      return { ...nothing, status: platform ? 'none' : 'unsupported', message: error.message };
+      return { ...nothing, status: this.environment.hasWebGpu ? 'none' : 'unsupported', message: error.message };
     }
   }
 
@@ -93,6 +92,11 @@ export class DeviceDesk {
     }
   }
 
+  /** Ends what `lendToTraining` began. */
+  giveBack(): void {
+    this.training = false;
+  }
+
   /** The GPU for answers. Throws a DeviceError while a run has it. */
   async lendToChat(): Promise<Gpu> {
     if (this.training) throw new DeviceError('The GPU is training; stop the run or wait for its end, then try the model.');
@@ -101,7 +105,7 @@ export class DeviceDesk {
 
   private async open(): Promise<Gpu> {
     try {
-      const gpu = await openDevice(await this.environment.webgpu());
+      const gpu = await this.environment.openGpu();
       void gpu.lost.then(() => (this.opening = null));
       return gpu;
     } catch (error) {

@@ -1,5 +1,6 @@
 import type { ByteSource } from '../core/bytes';
 import type { OnProgress } from '../core/progress';
+import type { Gpu } from '../runtime/device';
 import type { StorageEstimate } from '../storage/browser';
 import type { CheckpointStore } from '../storage/checkpoints';
 import type { FileStore } from '../storage/files';
@@ -9,8 +10,10 @@ import type { RunStore } from '../storage/runs';
 
 /** What the studio stands on: the browser's stores in a worker, folders or memory in a test. */
 export interface StudioEnvironment {
-  /** The platform's WebGPU, undefined where it has none. */
-  webgpu(): Promise<GPU | undefined>;
+  /** Whether the platform has WebGPU at all, with or without a device. */
+  hasWebGpu: boolean;
+  /** A device; asked for again after one was lost. Throws a DeviceError where there is none. */
+  openGpu(): Promise<Gpu>;
   /** Models and data sets. */
   files: FileStore;
   runs: RunStore;

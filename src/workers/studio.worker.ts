@@ -1,5 +1,6 @@
 /** The studio in a worker of the page: the browser's stores, its GPU and its locks behind one Comlink object. */
 import { expose } from 'comlink';
+import { openDevice } from '../runtime/device';
 import { fetchAsset } from '../storage/assets';
 import { BrowserStorage } from '../storage/browser';
 import { Connection } from '../storage/hub';
@@ -13,7 +14,8 @@ const connection = new Connection({ hosts: [new URL(page).host] });
 const storage = new BrowserStorage();
 
 const environment: StudioEnvironment = {
-  webgpu: () => Promise.resolve('gpu' in navigator ? navigator.gpu : undefined),
+  hasWebGpu: 'gpu' in navigator,
+  openGpu: () => openDevice('gpu' in navigator ? navigator.gpu : undefined),
   files: storage.files,
   runs: storage.runs,
   checkpoints: (run) => storage.checkpoints(run),

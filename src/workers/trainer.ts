@@ -19,8 +19,6 @@ interface Active {
   id: string;
   control: TrainingControl;
   onEvent: (event: RunEvent) => void;
-  /** Resolves once training has begun, rejects where it could not. */
-  begun: Promise<void>;
   /** Resolves when all of it has ended and is written down. */
   ended: Promise<void>;
 }
@@ -159,70 +157,59 @@ export class Trainer {
     return steps;
   }
 
-  /** Trains behind; resolves once training has begun. */
+  /** Trains behind; resolves once training has begun, rejects where it could not. */
   private async launch(id: string, plan: PreparedRun, resume: boolean, onEvent: (event: RunEvent) => void, release: Release): Promise<void> {
-    const control = new TrainingControl();
     let begin!: () => void;
-    let refuse!: (error: unknown) => void;
-    const begun = new Promise<void>((resolve, reject) => ([begin, refuse] = [resolve, reject]));
-    const active: Active = { id, control, onEvent, begun, ended: Promise.resolve() };
+    const begun = new Promise<void>((resolve) => (begin = resolve));
+    const active: Active = { id, control: new TrainingControl(), onEvent, ended: Promise.resolve() };
     this.active = active;
-    active.ended = this.train(active, plan, resume, begin)
-      .catch(refuse)
-      .finally(() => {
-        this.active = null;
-        this.desk.training = false;
-        release();
-      });
-    // A run that fails before it has begun is over when its caller hears of it.
-    await begun.catch(async (error: unknown) => {
-      await active.ended;
-      throw error;
+    const end = this.train(active, plan, resume, begin).finally(() => {
+      this.active = null;
+      this.desk.giveBack();
+      release();
     });
+    // The page hears of the end once the GPU is free for what it may ask next.
+    const told = end.then((last) => active.onEvent(last));
+    active.ended = told.catch(() => undefined);
+    await Promise.race([begun, told]);
   }
 
-  /** Rejects only where training did not begin; what happens later is told by events and kept in the record. */
-  private async train(active: Active, { recipe, model, prepared }: PreparedRun, resume: boolean, begin: () => void): Promise<void> {
+  /** Returns the run's last event; rejects only where training did not begin. */
+  private async train(active: Active, { recipe, model, prepared }: PreparedRun, resume: boolean, begin: () => void): Promise<RunEvent> {
     const { id, control } = active;
-    const { runs } = this.environment;
     const checkpoints = this.environment.checkpoints(id);
     const gpu = await this.desk.lendToTraining();
-    const recorder = new RunRecorder(runs, id);
-    const goesOn = resume && (await checkpoints.list()).length > 0;
-    if (!goesOn) await runs.truncate(id, -1);
+    const recorder = new RunRecorder(this.environment.runs, id);
+    if (!resume || (await checkpoints.list()).length === 0) await this.environment.runs.truncate(id, -1);
     await this.tell('running', null);
     let hasBegun = false;
     const on = (event: TrainingEvent): void => {
       recorder.on(event);
-      if (event.type !== 'preparing' && !hasBegun) {
-        hasBegun = true;
-        begin();
-      }
+      if (event.type === 'preparing') return active.onEvent(event);
+      hasBegun = true;
+      begin();
       if (event.type === 'step') this.planner.measured(model.id, event.point.tokens_per_second);
       if (event.type !== 'resumed') active.onEvent(event);
     };
+    const { train: rows, eval: held, samples, decode, stopIds } = prepared;
+    const job = { recipe, model: model.source, train: rows, eval: held, samples, decode, stopIds, initialAdapter: null, checkpoints: recorder.checkpoints(checkpoints), resume };
     try {
-      const { train: rows, eval: held, samples, decode, stopIds } = prepared;
-      const job = { recipe, model: model.source, train: rows, eval: held, samples, decode, stopIds, initialAdapter: null, checkpoints: recorder.checkpoints(checkpoints), resume };
-      const outcome = await train(job, gpu, control, on);
-      begin();
-      await this.finish(active, recorder, outcome);
+      return await this.finish(id, control, recorder, await train(job, gpu, control, on));
     } catch (error) {
       if (!hasBegun) throw error;
       // A lost device takes nothing that was saved: the run can go on, which a failed one should not without a change.
-      const status: RunStatus = error instanceof DeviceError ? 'interrupted' : 'failed';
-      await recorder.finish({ status, message: sentence(error) }).catch(() => undefined);
-      active.onEvent({ type: 'status', status, message: sentence(error) });
+      const end = { status: error instanceof DeviceError ? 'interrupted' : 'failed', message: sentence(error) } as const;
+      // Where the failure was in writing, writing it down may fail as well; the page is told all the same.
+      await recorder.finish(end).catch(() => undefined);
+      return { type: 'status', ...end };
     }
   }
 
-  private async finish(active: Active, recorder: RunRecorder, outcome: TrainingOutcome): Promise<void> {
-    const { runs } = this.environment;
-    const status: RunStatus = outcome.finished ? 'done' : 'stopped';
-    await recorder.finish({ status, message: null, bestStep: outcome.best?.step ?? null });
-    if (active.control.stopping === 'discard' && !outcome.finished) await this.goBack(active.id);
-    active.onEvent({ type: 'status', status, message: null });
-    await runs.update(active.id, {});
+  private async finish(id: string, control: TrainingControl, recorder: RunRecorder, outcome: TrainingOutcome): Promise<RunEvent> {
+    const end = { status: outcome.finished ? 'done' : 'stopped', message: null } as const;
+    await recorder.finish({ ...end, bestStep: outcome.best?.step ?? null });
+    if (control.stopping === 'discard' && !outcome.finished) await this.goBack(id);
+    return { type: 'status', ...end };
   }
 
   /** Forgets the steps since the last checkpoint. */
