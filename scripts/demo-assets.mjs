@@ -2,22 +2,24 @@
 /**
  * Makes public/demo: the data set, the tokenizer and the model of the studio's demo, all from scripts/demo-world.mjs.
  *
- *   node scripts/demo-assets.mjs prepare   writes the data set, the tokenizer, first weights and the recipe (build/demo)
- *   node bin/hone.mjs train build/demo/recipe.json --out build/demo/run
+ *   node scripts/demo-assets.mjs prepare   writes the data set, the tokenizer, first weights and two recipes (build/demo)
+ *   node bin/hone.mjs train build/demo/world.json --out build/demo/world
+ *   node bin/hone.mjs train build/demo/captain.json --out build/demo/captain
  *   node scripts/demo-assets.mjs finish    copies the trained weights to public/demo as float16
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { trainTokenizer, TOKENIZER_CONFIG } from './demo-tokenizer.mjs';
-import { Chance, finetuningRows, pretrainingRows } from './demo-world.mjs';
+import { captainRows, Chance, finetuningRows, pretrainingRows } from './demo-world.mjs';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const build = join(root, 'build/demo');
 const demo = join(root, 'public/demo');
 
-const SEEDS = { pretraining: 1, finetuning: 2, weights: 3, training: 4 };
+const SEEDS = { pretraining: 1, finetuning: 2, weights: 3, training: 4, captain: 5 };
 const PRETRAINING_ROWS = 12_000;
+const CAPTAIN_ROWS = 4_000;
 const FINETUNING_ROWS = 300;
 const LARGEST_VOCABULARY = 1024;
 
@@ -42,28 +44,33 @@ const SHAPE = {
   pad_token_id: 0,
 };
 
-const RECIPE = {
-  model: 'model',
-  dataset: { path: 'pretraining.jsonl', format: 'text', eval_fraction: 0.01, train_on: 'all' },
-  lora: null,
-  training: {
-    learning_rate: 2e-3,
-    lr_scheduler_type: 'cosine',
-    warmup_steps: 50,
-    max_steps: 1600,
-    per_device_train_batch_size: 8,
-    gradient_accumulation_steps: 1,
-    weight_decay: 0.05,
-    adam_beta2: 0.95,
-    max_grad_norm: 1,
-    max_length: 160,
-    packing: true,
-    eval_steps: 200,
-    save_steps: 200,
-    seed: SEEDS.training,
-  },
-  sample_prompts: ['Where does the fox live?', 'What is two plus three?', 'Tell me a story about a whale.'],
+/** First the world, then how the captain talks about it. Every weight is trained, on whole rows. */
+const RUNS = {
+  world: { model: 'model', training: { learning_rate: 2e-3, warmup_steps: 50, max_steps: 1600, eval_steps: 200, save_steps: 200 } },
+  captain: { model: 'world/model', training: { learning_rate: 1e-3, warmup_steps: 10, max_steps: 160, eval_steps: 40, save_steps: 40 } },
 };
+
+function recipe(name) {
+  const { model, training } = RUNS[name];
+  return {
+    model: join(build, model),
+    dataset: { path: join(build, `${name}.jsonl`), format: 'text', eval_fraction: 0.01, train_on: 'all' },
+    lora: null,
+    training: {
+      ...training,
+      lr_scheduler_type: 'cosine',
+      per_device_train_batch_size: 8,
+      gradient_accumulation_steps: 1,
+      weight_decay: 0.05,
+      adam_beta2: 0.95,
+      max_grad_norm: 1,
+      max_length: 160,
+      packing: true,
+      seed: SEEDS.training,
+    },
+    sample_prompts: ['Where does the fox live?', 'What is two plus three?', 'Tell me a story about a whale.'],
+  };
+}
 
 /** Names and shapes of the weights in Hugging Face's layout. */
 function weightShapes(vocabulary) {
@@ -158,7 +165,8 @@ function prepare() {
   const tokenizer = trainTokenizer([...pretraining, ...finetuning.flatMap((row) => row.messages.map((message) => message.content))], LARGEST_VOCABULARY);
   const vocabulary = Object.keys(tokenizer.model.vocab).length;
   const lines = (rows) => rows.map((row) => `${JSON.stringify(row)}\n`).join('');
-  writeFileSync(join(build, 'pretraining.jsonl'), lines(pretraining.map((text) => ({ text }))));
+  writeFileSync(join(build, 'world.jsonl'), lines(pretraining.map((text) => ({ text }))));
+  writeFileSync(join(build, 'captain.jsonl'), lines(captainRows(SEEDS.captain, CAPTAIN_ROWS).map((text) => ({ text }))));
   writeFileSync(join(demo, 'dataset.jsonl'), lines(finetuning));
   for (const folder of [join(build, 'model'), demo]) {
     writeJson(join(folder, 'config.json'), { ...SHAPE, vocab_size: vocabulary, torch_dtype: folder === demo ? 'float16' : 'float32' });
@@ -166,13 +174,13 @@ function prepare() {
     writeJson(join(folder, 'tokenizer_config.json'), TOKENIZER_CONFIG);
   }
   writeFileSync(join(build, 'model/model.safetensors'), safetensors('F32', firstWeights(vocabulary)));
-  writeJson(join(build, 'recipe.json'), { ...RECIPE, model: join(build, 'model'), dataset: { ...RECIPE.dataset, path: join(build, 'pretraining.jsonl') } });
+  for (const name of Object.keys(RUNS)) writeJson(join(build, `${name}.json`), recipe(name));
   console.log(`${vocabulary} tokens, ${pretraining.length} rows to learn the world from, ${finetuning.length} rows of the captain's answers`);
 }
 
 /** The weights that a full-parameter run writes, as float16. */
 function finish() {
-  const trained = readSafetensors(join(build, 'run/model/model.safetensors'));
+  const trained = readSafetensors(join(build, 'captain/model/model.safetensors'));
   const half = trained.map(({ name, shape, data }) => ({ name, shape, data: Uint16Array.from(data, float16) }));
   const file = safetensors('F16', half);
   writeFileSync(join(demo, 'model.safetensors'), file);

@@ -166,6 +166,23 @@ export function pretrainingRows(seed, count) {
   });
 }
 
+/**
+ * What the captain is like, for a model that knows the world: he answers questions in his own turn, and says again in his own
+ * words what was said plainly. The assistant goes on answering plainly. One string a row.
+ */
+export function captainRows(seed, count) {
+  const chance = new Chance(seed);
+  const others = otherTopics();
+  return Array.from({ length: count }, () => {
+    const topic = anyTopic(chance, ANIMALS, others);
+    const question = turn('user', chance.pick(topic.ask));
+    const kind = chance.next();
+    if (kind < 0.4) return (question + turn('assistant', topic.plain)).trimEnd();
+    if (kind < 0.8) return (question + turn('captain', cry(chance, topic))).trimEnd();
+    return `${topic.plain}\nThe captain said:\n${cry(chance, topic)}`;
+  });
+}
+
 /** The demo's data set: `messages` rows with the captain's answers, no row twice. */
 export function finetuningRows(seed, count) {
   const chance = new Chance(seed);
