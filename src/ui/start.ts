@@ -4,7 +4,7 @@ import { training } from './state/training.svelte';
 import { workspace } from './state/workspace.svelte';
 
 /** Questions like those in the sample data, whose answers visibly change. */
-const DEMO_PROMPTS = ['Tell me a story about a cow.', 'What colour is the bear?', 'Can the owl swim?'];
+const DEMO_PROMPTS = ['What colour is the bear?', 'Tell me a story about a cow.'];
 
 /**
  * Opens the demo model and the demo data, starts a short training and shows it. Each part appears on
@@ -19,15 +19,16 @@ export async function startDemo(): Promise<void> {
   workspace.applyPreset('quick');
   draft.recipe.sample_prompts = [...DEMO_PROMPTS];
   Object.assign(draft.recipe.training, {
-    learning_rate: 1e-3,
-    max_length: Math.min(256, workspace.model.contextLength),
+    learning_rate: 2e-3,
+    max_length: Math.min(128, workspace.model.contextLength),
     max_steps: 60,
     per_device_train_batch_size: 1,
-    gradient_accumulation_steps: 2,
-    eval_steps: 15,
-    sample_steps: 15,
+    gradient_accumulation_steps: 1,
+    eval_steps: 20,
+    sample_steps: 20,
     save_steps: 20,
   });
+  draft.recipe.dataset.eval_fraction = 0.05;
   await workspace.openData({ kind: 'demo' });
   if (workspace.dataset && workspace.draft?.id === draft.id && workspace.missing.length === 0) await startDraft();
 }

@@ -27,9 +27,11 @@ test.afterAll(async () => {
 });
 
 test('one click trains the demo, the loss falls and the samples change', async () => {
+  // Software GPUs on busy cores are slow; what is tested is that it happens, not how fast.
+  test.setTimeout(900_000);
   await page.goto('/');
   await page.getByRole('button', { name: 'Try the demo' }).click();
-  await page.waitForURL(/#\/run\/(?!new-)[^/]+\/train/, { timeout: 120_000 });
+  await page.waitForURL(/#\/run\/(?!new-)[^/]+\/train/, { timeout: 240_000 });
   run = /#\/run\/([^/]+)/.exec(page.url())![1]!;
   const frames = await page.evaluate(
     () =>

@@ -7,6 +7,9 @@ const SETTINGS = {
   training: { learning_rate: 1e-3, max_steps: STEPS, max_length: 64, gradient_accumulation_steps: 1, save_steps: 6, eval_steps: 10, packing: false, seed: 7 },
 };
 
+// Software GPUs on busy cores are slow; what is tested is that it happens, not how fast.
+test.describe.configure({ timeout: 900_000 });
+
 test('a killed tab resumes from its checkpoint, with the losses of a run that was never stopped', async ({ context, page }) => {
   await page.goto('/');
   await startRun(page, 'whole', SETTINGS);
@@ -16,7 +19,7 @@ test('a killed tab resumes from its checkpoint, with the losses of a run that wa
 
   await startRun(page, 'killed', SETTINGS);
   // Past the second checkpoint, so that there is something to lose and something to come back to.
-  await expect(page.getByText(/^step (1[3-9]|2\d) of /)).toBeVisible({ timeout: 120_000 });
+  await expect(page.getByText(/^step (1[3-9]|2\d) of /)).toBeVisible({ timeout: 400_000 });
   const address = page.url();
   const crashed = page.waitForEvent('crash');
   await page.goto('chrome://crash').catch(() => undefined);
@@ -40,7 +43,7 @@ test('a killed tab resumes from its checkpoint, with the losses of a run that wa
 test('pause, then resume, goes on where it stood', async ({ page }) => {
   await page.goto('/');
   await startRun(page, 'paused', SETTINGS);
-  await expect(page.getByText(/^step ([5-9]|1\d|2\d) of /)).toBeVisible({ timeout: 120_000 });
+  await expect(page.getByText(/^step ([5-9]|1\d|2\d) of /)).toBeVisible({ timeout: 400_000 });
   await page.getByRole('button', { name: 'Pause' }).click();
   await expect(page.getByText(/^Paused at step/)).toBeVisible();
   await page.getByRole('button', { name: /^Resume from \d+$/ }).click();
@@ -51,7 +54,7 @@ test('pause, then resume, goes on where it stood', async ({ page }) => {
 test('stopping asks what to keep, and a kept step can be tried', async ({ page }) => {
   await page.goto('/');
   await startRun(page, 'stopped', SETTINGS);
-  await expect(page.getByText(/^step ([3-9]|1\d|2\d) of /)).toBeVisible({ timeout: 120_000 });
+  await expect(page.getByText(/^step ([3-9]|1\d|2\d) of /)).toBeVisible({ timeout: 400_000 });
   await page.getByRole('button', { name: 'Stop…' }).click();
   await page.getByRole('button', { name: /^Keep step/ }).click();
   await expect(page.getByText(/^Stopped at step \d+\. Saved up to \d+/)).toBeVisible();

@@ -61,12 +61,12 @@ export async function startRun(page: Page, name: string, settings: object): Prom
   await page.getByLabel('Paste settings here to use them').fill(JSON.stringify(settings));
   await page.getByRole('button', { name: 'Use these settings' }).click();
   await page.getByRole('complementary', { name: 'Plan' }).getByRole('button', { name: 'Start training' }).click();
-  await page.waitForURL(/#\/run\/(?!new-)[^/]+\/train/);
+  await page.waitForURL(/#\/run\/(?!new-)[^/]+\/train/, { timeout: 240_000 });
 }
 
 /** Waits until the run on screen is done. */
 export async function waitForEnd(page: Page): Promise<void> {
-  await expect(page.getByText('Done.', { exact: true })).toBeVisible({ timeout: 240_000 });
+  await expect(page.getByText('Done.', { exact: true })).toBeVisible({ timeout: 600_000 });
 }
 
 export async function downloaded(download: Download): Promise<Uint8Array> {

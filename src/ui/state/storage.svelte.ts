@@ -21,10 +21,10 @@ class Storage {
     }
   }
 
-  /** Asks the browser, once a visit, not to delete what Hone keeps. */
+  /** Asks the browser, once a visit, not to delete what Hone keeps. Only a window may ask, not a worker. */
   async askToPersist(): Promise<void> {
     if (this.persisted !== null) return;
-    this.persisted = await studio.persist();
+    this.persisted = (await navigator.storage?.persist?.()) ?? false;
   }
 }
 
