@@ -9,7 +9,7 @@ const folder = fileURLToPath(new URL('./node-llama-cpp/', import.meta.url));
 /** Whether llama.cpp (node-llama-cpp, in a folder of its own) is installed; tests that need it skip otherwise. */
 export const hasLlamaCpp = existsSync(join(folder, 'node_modules/node-llama-cpp'));
 
-interface Evaluation {
+export interface Evaluation {
   /** Path of a GGUF model. */
   model: string;
   /** Path of a GGUF adapter. */
@@ -17,17 +17,26 @@ interface Evaluation {
   ids: readonly number[];
 }
 
-/** llama.cpp's logits after every token of `ids`, V a position. Rejects where llama.cpp refuses the file, with what it said. */
-export async function llamaLogits({ model, lora, ids }: Evaluation): Promise<Float32Array[]> {
+/**
+ * llama.cpp's logits after every token, V a position, of several files in one process, which saves its start for each.
+ * Rejects where llama.cpp refuses a file, with what it said.
+ */
+export async function llamaLogitsOf(runs: readonly Evaluation[]): Promise<Float32Array[][]> {
   const scratch = mkdtempSync(join(tmpdir(), 'hone-logits-'));
   try {
     const out = join(scratch, 'logits.f32');
-    const { vocabulary } = (await runReader({ model, lora: lora ?? null, ids: [ids], out })) as { vocabulary: number };
+    const { vocabularies } = (await runReader({ runs, out })) as { vocabularies: number[] };
     const all = new Float32Array(new Uint8Array(readFileSync(out)).buffer);
-    return ids.map((_, t) => all.subarray(t * vocabulary, (t + 1) * vocabulary));
+    let at = 0;
+    return runs.map(({ ids }, i) => ids.map(() => all.subarray(at, (at += vocabularies[i]!))));
   } finally {
     rmSync(scratch, { recursive: true, force: true });
   }
+}
+
+/** llama.cpp's logits after every token of one file. */
+export async function llamaLogits(run: Evaluation): Promise<Float32Array[]> {
+  return (await llamaLogitsOf([run]))[0]!;
 }
 
 /** llama.cpp's token ids of texts under a GGUF file's vocabulary, no BOS added, special tokens read as text. */
