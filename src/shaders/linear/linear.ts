@@ -2,9 +2,8 @@ import type { Graph, GradTarget } from '../../autograd/graph';
 import { linearGrid, maxRows, rowLength, specialize, type Tensor } from '../../runtime/program';
 import { isFrozen, type Weight } from '../weight';
 import { frozenReader, tensorReader, type QuadReader } from './readers';
-import { nnRegisters, ntRegisters, tileColumns, tileRows, tnRegisters } from './registers';
 import sumChunksSource from './sum-chunks.wgsl?raw';
-import { nnTile, ntTile, tnChunk, tnTile } from './variants';
+import { nnKernel, ntKernel, tnKernel } from './variants';
 
 /** Some consecutive rows of a weight that one dispatch can bind. */
 interface Shard {
@@ -61,45 +60,40 @@ export function linear(g: Graph, x: Tensor, w: Weight, options: { into?: Tensor;
 }
 
 function forward(g: Graph, x: Tensor, { rows: N, columns: K, type, shards }: Matrix, y: GradTarget, scale: number): void {
+  const rows = x.shape[0];
   for (const shard of shards) {
-    const tile = ntTile(g.traits, maxRows(x.shape[0]), shard.rows, K, shard.reader);
-    const source = ntRegisters(tile, shard.reader, shard.rows, K, { stride: N, first: shard.first, add: y.add });
-    const kernel = specialize(`matmul nt ${type}`, source, { SCALE: { f32: scale } });
-    const columnTiles = tileColumns(tile, shard.rows);
-    const grid = (rows: number): [number, number, number] => linearGrid(Math.ceil(rows / tileRows(tile)) * columnTiles);
-    g.dispatch(kernel, x.shape[0], grid, { read: [x, ...shard.parts], [y.add ? 'update' : 'write']: [y.tensor] }, 2 * shard.rows * K);
+    const store = { stride: N, first: shard.first, add: y.add };
+    const { kind, code, groups } = ntKernel(g.traits, maxRows(rows), shard.reader, shard.rows, K, store);
+    const kernel = specialize(kind === 'gemv' ? `gemv ${type}` : `matmul nt ${type}`, code, { SCALE: { f32: scale } });
+    g.dispatch(kernel, rows, (count) => linearGrid(groups(count)), bindings([x, ...shard.parts], y), 2 * shard.rows * K);
   }
 }
 
 function backwardInput(g: Graph, dy: Tensor, { rows: N, columns: K, type, shards }: Matrix, dx: GradTarget, scale: number): void {
+  const rows = dy.shape[0];
   shards.forEach((shard, i) => {
-    const add = dx.add || i > 0;
-    const tile = nnTile(g.traits, maxRows(dy.shape[0]), shard.rows, K, shard.reader);
+    const target = { tensor: dx.tensor, add: dx.add || i > 0 };
     const columns = { stride: N, first: shard.first, count: shard.rows };
-    const source = nnRegisters(tile, shard.reader, shard.rows, K, columns, { stride: K, first: 0, add });
-    const kernel = specialize(`matmul nn ${type}`, source, { SCALE: { f32: scale } });
-    const columnTiles = tileColumns(tile, shard.reader.words);
-    const grid = (rows: number): [number, number, number] => linearGrid(Math.ceil(rows / tileRows(tile)) * columnTiles);
-    g.dispatch(kernel, dy.shape[0], grid, { read: [dy, ...shard.parts], [add ? 'update' : 'write']: [dx.tensor] }, 2 * shard.rows * K);
+    const store = { stride: K, first: 0, add: target.add };
+    const { code, groups } = nnKernel(g.traits, maxRows(rows), shard.reader, shard.rows, K, columns, store);
+    const kernel = specialize(`matmul nn ${type}`, code, { SCALE: { f32: scale } });
+    g.dispatch(kernel, rows, (count) => linearGrid(groups(count)), bindings([dy, ...shard.parts], target), 2 * shard.rows * K);
   });
 }
 
 function backwardWeight(g: Graph, dy: Tensor, x: Tensor, { rows: N, columns: K }: Matrix, dw: GradTarget, scale: number): void {
   const rows = x.shape[0];
-  const { tile, unit } = tnTile(g.traits, maxRows(rows), N, K);
-  const tiles = Math.ceil(N / tileRows(tile)) * tileColumns(tile, Math.ceil(K / unit));
-  const chunk = tnChunk(g.traits, maxRows(rows), tiles);
+  const { chunk, code, groups } = tnKernel(g.traits, maxRows(rows), N, K);
   const chunks = Math.ceil(maxRows(rows) / chunk);
-  const grid = (count: number): [number, number, number] => linearGrid(tiles * Math.ceil(count / chunk));
-  const product = (add: boolean): ReturnType<typeof specialize> =>
-    specialize('matmul tn F32', tnRegisters(tile, N, K, chunk, unit, add), { SCALE: { f32: scale } });
-  if (chunks === 1) {
-    g.dispatch(product(dw.add), rows, grid, { read: [dy, x], [dw.add ? 'update' : 'write']: [dw.tensor] }, 2 * N * K);
-    return;
-  }
-  const partial = g.tensor(`${dw.tensor.name} chunks`, [chunks, N * K]);
-  g.dispatch(product(false), rows, grid, { read: [dy, x], write: [partial] }, 2 * N * K);
+  const partial = chunks > 1 ? g.tensor(`${dw.tensor.name} chunks`, [chunks, N * K]) : null;
+  const product = partial ? { tensor: partial, add: false } : dw;
+  const kernel = specialize('matmul tn F32', code(product.add), { SCALE: { f32: scale } });
+  g.dispatch(kernel, rows, (count) => linearGrid(groups(count)), bindings([dy, x], product), 2 * N * K);
+  if (!partial) return;
   const sum = specialize('matmul tn sum', sumChunksSource, { LENGTH: N * K, CHUNK: chunk, ADD: dw.add });
-  const sumGrid = (): [number, number, number] => linearGrid(Math.ceil((N * K) / 64));
-  g.dispatch(sum, rows, sumGrid, { read: [partial], [dw.add ? 'update' : 'write']: [dw.tensor] }, (N * K) / chunk);
+  g.dispatch(sum, rows, () => linearGrid(Math.ceil((N * K) / 64)), bindings([partial], dw), (N * K) / chunk);
+}
+
+function bindings(read: readonly Tensor[], { tensor, add }: GradTarget): { read: readonly Tensor[]; update?: readonly Tensor[]; write?: readonly Tensor[] } {
+  return add ? { read, update: [tensor] } : { read, write: [tensor] };
 }

@@ -97,10 +97,10 @@ export interface LinearRun {
   x: ArrayLike<number>;
   dy: ArrayLike<number>;
   /** An f32 matrix that is trained, or stored bytes. */
-  weight: { values: ArrayLike<number> } | { type: WeightType; bytes: Uint8Array; shardRows?: number };
+  weight: { values: ArrayLike<number> } | { type: WeightType; bytes: Uint8Array; shardRows?: number; columns?: number };
   into?: ArrayLike<number>;
   scale?: number;
-  /** What dx and dw hold before, where they are to be added to. */
+  /** What dw holds before: it is added to. */
   dwBefore?: ArrayLike<number>;
   traits?: Partial<DeviceTraits>;
 }
@@ -121,8 +121,20 @@ export function uploadWeight(gpu: Gpu, type: WeightType, bytes: Uint8Array, rows
   return { name: 'weight', type, rows, columns, shards };
 }
 
-/** y, dx and (for an f32 matrix) dw of one linear layer. */
-export async function runLinear(run: LinearRun): Promise<{ y: Float32Array; dx: Float32Array; dw: Float32Array | null; kernels: string[] }> {
+export interface LinearResult {
+  y: Float32Array;
+  /** What lies in y past the current rows. */
+  unused: Float32Array;
+  dx: Float32Array;
+  /** For an f32 matrix, which is trained. */
+  dw: Float32Array | null;
+  kernels: string[];
+  /** Workgroups of the largest dispatch. */
+  largestGrid: number;
+}
+
+/** Runs the layer on y and dx that are added to. Throws where anything outside the results was written. */
+export async function runLinear(run: LinearRun): Promise<LinearResult> {
   const gpu = await testGpu();
   const { M, N, K } = run;
   const max = run.maxM ?? M;
@@ -133,7 +145,7 @@ export async function runLinear(run: LinearRun): Promise<{ y: Float32Array; dx: 
   const y = new Guarded(gpu, 'y', [rows, N], max * N, run.into ?? new Float32Array(max * N));
   const trained = 'values' in run.weight ? new Guarded(gpu, 'w', [N, K], N * K, run.weight.values) : null;
   const dw = new Guarded(gpu, 'dw', [N, K], N * K, run.dwBefore ?? new Float32Array(N * K));
-  const frozen = 'type' in run.weight ? uploadWeight(gpu, run.weight.type, run.weight.bytes, N, K, run.weight.shardRows) : null;
+  const frozen = 'type' in run.weight ? uploadWeight(gpu, run.weight.type, run.weight.bytes, N, run.weight.columns ?? K, run.weight.shardRows) : null;
 
   const g = new Graph({ ...traitsOf(gpu), ...run.traits });
   // dx reaches its buffer as a parameter's gradient does: added to what is there.
@@ -149,11 +161,14 @@ export async function runLinear(run: LinearRun): Promise<{ y: Float32Array; dx: 
   const pacer = new Pacer(gpu);
   await plan.run(pacer);
   await pacer.drain();
+  const made = await y.read();
   const result = {
-    y: (await y.read()).subarray(0, M * N),
+    y: made.subarray(0, M * N),
+    unused: made.subarray(M * N),
     dx: (await dx.read()).subarray(0, M * K),
     dw: trained ? await dw.read() : null,
     kernels: dispatches.map((dispatch) => dispatch.kernel.name),
+    largestGrid: Math.max(...dispatches.map((dispatch) => dispatch.grid(M).reduce((product, size) => product * size, 1))),
   };
   for (const each of [x, dx, dy, y, dw, ...(trained ? [trained] : [])]) each.destroy();
   for (const part of frozen?.shards.flatMap((shard) => shard.parts) ?? []) destroyBuffer(gpu, part.range!.buffer);

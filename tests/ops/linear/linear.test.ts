@@ -1,49 +1,157 @@
 import { describe, expect, it } from 'vitest';
 import { WEIGHT_BLOCKS, type WeightType } from '../../../src/core/model';
+import type { DeviceTraits } from '../../../src/runtime/device';
 import { linearBackwardReference, linearReference } from '../../../src/shaders/linear/linear.reference';
-import { relativeError, runLinear, storedWeight, values } from './device';
+import { relativeError, runLinear, storedWeight, values, type LinearRun } from './device';
 
 /** f32 sums of up to some thousand products, against float64: a few hundred roundings of 6e-8, most of them cancelling. */
 const TOLERANCE = 2e-6;
 
-const SHAPES: [number, number, number][] = [
-  [1, 5, 5],
-  [3, 8, 64],
-  [37, 517, 13],
-  [37, 64, 517],
-  [128, 5, 576],
-  [128, 576, 5],
-  [257, 192, 576],
-  [64, 576, 1536],
-  [5, 1, 3],
+type Shape = [number, number, number];
+
+interface Variant {
+  name: string;
+  traits: Partial<DeviceTraits>;
+  shapes: Shape[];
+  types: WeightType[];
+}
+
+const TYPES = Object.keys(WEIGHT_BLOCKS) as WeightType[];
+
+/**
+ * What this device chooses, and what others would: each kernel family is made to run here. The families share their
+ * readers, and a software device takes seconds to compile a kernel with barriers, so those get fewer cases.
+ */
+const VARIANTS: Variant[] = [
+  {
+    name: 'the kernels of this device',
+    traits: {},
+    shapes: [
+      [1, 5, 5],
+      [3, 8, 64],
+      [37, 517, 13],
+      [37, 64, 517],
+      [128, 5, 576],
+      [128, 576, 5],
+      [257, 192, 576],
+      [300, 384, 576],
+      [5, 1, 3],
+    ],
+    types: TYPES,
+  },
+  {
+    name: 'plain registers',
+    traits: { subgroupSize: 0, software: true },
+    shapes: [
+      [5, 1, 3],
+      [37, 517, 13],
+      [70, 68, 132],
+    ],
+    types: TYPES,
+  },
+  {
+    name: 'workgroup memory',
+    traits: { subgroupSize: 32, software: false, maxComputeInvocationsPerWorkgroup: 256, maxComputeWorkgroupStorageSize: 16384 },
+    shapes: [
+      [37, 517, 13],
+      [70, 68, 132],
+      [900, 900, 8],
+    ],
+    types: ['Q8_0', 'Q4_1'],
+  },
+  {
+    name: 'plain registers, where workgroup memory is too small',
+    traits: { subgroupSize: 0, software: false, maxComputeWorkgroupStorageSize: 4096 },
+    shapes: [[70, 68, 132]],
+    types: [],
+  },
 ];
 
-describe('linear with an f32 matrix', () => {
-  for (const [M, N, K] of SHAPES) {
-    it(`gives float64's results for [${M},${K}] · [${N},${K}]ᵀ, forward and backward`, async () => {
-      const x = values(M * K, 1);
-      const w = values(N * K, 2);
-      const dy = values(M * N, 3);
-      const got = await runLinear({ M, N, K, x, dy, weight: { values: w } });
-      const { dx, dw } = linearBackwardReference(x, w, dy, [M, N, K]);
-      expect(relativeError(got.y, linearReference(x, w, [M, N, K]))).toBeLessThan(TOLERANCE);
-      expect(relativeError(got.dx, dx)).toBeLessThan(TOLERANCE);
-      expect(relativeError(got.dw!, dw)).toBeLessThan(TOLERANCE);
+async function expectReference(run: LinearRun, weight: ArrayLike<number>): Promise<void> {
+  const shape: Shape = [run.M, run.N, run.K];
+  const got = await runLinear(run);
+  const { dx, dw } = linearBackwardReference(run.x, weight, run.dy, shape, run.scale);
+  expect(relativeError(got.y, linearReference(run.x, weight, shape, run.scale, run.into))).toBeLessThan(TOLERANCE);
+  expect(relativeError(got.dx, dx)).toBeLessThan(TOLERANCE);
+  if (got.dw) {
+    const before = run.dwBefore;
+    expect(relativeError(got.dw, before ? dw.map((value, i) => value + before[i]!) : dw)).toBeLessThan(TOLERANCE);
+  }
+}
+
+describe.each(VARIANTS)('linear by $name', ({ traits, shapes, types }) => {
+  it.each(shapes)("gives float64's y, dx and dW for M %i, N %i, K %i", async (M, N, K) => {
+    const weight = values(N * K, 2);
+    await expectReference({ M, N, K, x: values(M * K, 1), dy: values(M * N, 3), weight: { values: weight }, traits }, weight);
+  });
+
+  for (const type of types) {
+    it(`gives the results of the dequantised values of a frozen ${type} matrix`, async () => {
+      // Blocks are 32 wide; floats may end anywhere. 37 rows go through the tiles, 2 through the kernel for few rows.
+      const K = WEIGHT_BLOCKS[type].length === 1 ? 21 : 96;
+      const N = 45;
+      const weight = storedWeight(type, N, K, 2);
+      for (const M of [37, 2]) {
+        await expectReference({ M, N, K, x: values(M * K, 1), dy: values(M * N, 3), weight: { type, bytes: weight.bytes }, traits }, weight.values);
+      }
     });
   }
+
+  it('adds to what is there, scaled, and leaves rows past the current ones alone', async () => {
+    const [M, N, K] = [21, 33, 20];
+    const into = values(64 * N, 4);
+    const weight = values(N * K, 2);
+    const run: LinearRun = { M, maxM: 64, N, K, x: values(64 * K, 1), dy: values(64 * N, 3), weight: { values: weight }, into, scale: -1.75, dwBefore: values(N * K, 5), traits };
+    await expectReference(run, weight);
+    expect([...(await runLinear(run)).unused]).toEqual([...into.subarray(M * N)]);
+  });
 });
 
-describe.each(Object.keys(WEIGHT_BLOCKS) as WeightType[])('linear with a frozen %s matrix', (type) => {
-  const wide = WEIGHT_BLOCKS[type].length === 1 ? 21 : 96;
-  it.each([
-    [37, 45, wide],
-    [3, 517, 576],
-  ])('gives the results of its dequantised values for M %i, N %i, K %i', async (M, N, K) => {
-    const weight = storedWeight(type, N, K, 2);
+describe('linear', () => {
+  it('sums the row shards of a large matrix', async () => {
+    const [M, N, K] = [19, 45, 64];
+    const weight = storedWeight('Q8_0', N, K, 2);
+    const run: LinearRun = { M, N, K, x: values(M * K, 1), dy: values(M * N, 3), weight: { type: 'Q8_0', bytes: weight.bytes, shardRows: 18 } };
+    await expectReference(run, weight.values);
+  });
+
+  it('sums many tokens in chunks, and gives the same bits three times', async () => {
+    const [M, N, K] = [1031, 5, 12];
+    const weight = values(N * K, 2);
+    const run: LinearRun = { M, N, K, x: values(M * K, 1), dy: values(M * N, 3), weight: { values: weight } };
+    await expectReference(run, weight);
+    const [first, second, third] = [await runLinear(run), await runLinear(run), await runLinear(run)];
+    for (const again of [second, third]) {
+      expect(again.y).toEqual(first.y);
+      expect(again.dx).toEqual(first.dx);
+      expect(again.dw).toEqual(first.dw);
+    }
+    expect(first.kernels).toContain('matmul tn sum');
+  });
+
+  it('folds grids of more than 65,535 workgroups', async () => {
+    const [M, N, K] = [1, 4 * 65_535 + 37, 4];
     const x = values(M * K, 1);
-    const dy = values(M * N, 3);
-    const got = await runLinear({ M, N, K, x, dy, weight: { type, bytes: weight.bytes } });
-    expect(relativeError(got.y, linearReference(x, weight.values, [M, N, K]))).toBeLessThan(TOLERANCE);
-    expect(relativeError(got.dx, linearBackwardReference(x, weight.values, dy, [M, N, K]).dx)).toBeLessThan(TOLERANCE);
+    const weight = values(N * K, 2);
+    const got = await runLinear({ M, N, K, x, dy: values(M * N, 3), weight: { values: weight }, traits: { subgroupSize: 0, software: false } });
+    expect(got.largestGrid).toBeGreaterThan(65_535);
+    expect(relativeError(got.y, linearReference(x, weight, [M, N, K]))).toBeLessThan(TOLERANCE);
+  });
+
+  it('goes red where one weight is off', async () => {
+    const [M, N, K] = [9, 16, 32];
+    const weight = values(N * K, 2);
+    const wrong = weight.slice();
+    wrong[100]! += 0.01;
+    const got = await runLinear({ M, N, K, x: values(M * K, 1), dy: values(M * N, 3), weight: { values: wrong } });
+    expect(relativeError(got.y, linearReference(values(M * K, 1), weight, [M, N, K]))).toBeGreaterThan(10 * TOLERANCE);
+  });
+
+  it('refuses matrices that do not fit', async () => {
+    const [M, N, K] = [2, 8, 32];
+    const { bytes } = storedWeight('Q8_0', N, 64, 2);
+    await expect(runLinear({ M, N, K, x: values(M * K, 1), dy: values(M * N, 3), weight: { type: 'Q8_0', bytes, columns: 64 } })).rejects.toThrow(
+      'weight has 64 columns, and x has rows of 32.',
+    );
   });
 });
