@@ -32,7 +32,10 @@ export async function describeDataset(path: string, choices: Choices): Promise<v
   const format = choice(choices.format, 'format', FORMATS);
   const dataset = await withFile(path, (source) => readDataset(source, format && { format }));
   console.log(`${dataset.name}: ${dataset.format}, ${dataset.rowCount} rows, ${dataset.rows.length} of them can be used`);
-  if (choices.model === undefined) return showProblems(dataset.problems);
+  if (choices.model === undefined) {
+    if (dataset.problems.length === 0) console.log('No problems found.');
+    return showProblems(dataset.problems);
+  }
   await inTokens(dataset, choices.model, choices);
 }
 
@@ -53,6 +56,7 @@ async function inTokens(dataset: Dataset, modelPath: string, choices: Choices): 
   histogram.counts.forEach((count, i) => {
     if (count > 0) console.log(`${String(histogram.edges[i]).padStart(7)}  ${'█'.repeat(Math.ceil((count / most) * 40))} ${count}`);
   });
+  if (problems.length === 0) console.log('No problems found.');
   showProblems(problems);
   if (choices.row === undefined) return;
   const row = wholeNumber(choices.row, 'row', 1, 1);
@@ -62,8 +66,8 @@ async function inTokens(dataset: Dataset, modelPath: string, choices: Choices): 
   console.log(preview.tokens.map(({ text, trained }) => (trained ? `[${text}]` : text)).join(''));
 }
 
-function showProblems(problems: readonly DatasetProblem[]): void {
-  if (problems.length === 0) console.log('No problems found.');
+/** A line a problem, with the first rows that have it. */
+export function showProblems(problems: readonly DatasetProblem[]): void {
   for (const { severity, message, rows, count } of problems) {
     console.log(`${severity}: ${message} (row ${rows.slice(0, 10).join(', ')}${count > 10 ? ', …' : ''})`);
   }

@@ -10,12 +10,13 @@ import { replaceFile } from '../storage/node-file';
 import type { RunRecord, RunStore } from '../storage/runs';
 import { dataPlan, stepCount } from '../training/data-order';
 import { TrainingControl } from '../training/events';
-import type { Prepared } from '../training/prepare';
+import { problemsOf, type Prepared } from '../training/prepare';
 import type { Recipe } from '../training/recipe';
 import { RunRecorder } from '../training/recorder';
 import { Run } from '../training/run';
 import { train as runTraining, type TrainingOutcome } from '../training/train';
 import { readArguments, required } from './arguments';
+import { showProblems } from './data';
 import { nodeGpu } from './node-gpu';
 import { openRecipe, requireSameRecipe, type OpenedRecipe } from './recipe-file';
 import { StepLines } from './step-lines';
@@ -32,7 +33,7 @@ export async function train(args: string[]): Promise<void> {
   const opened = await openRecipe(positionals[0]!);
   const resume = values.resume ?? false;
   await claimFolder(out, opened.recipe, resume);
-  for (const { severity, message, rows } of opened.prepared.problems) console.log(`${severity}: ${message} (row ${rows.slice(0, 5).join(', ')}${rows.length > 5 ? ', …' : ''})`);
+  showProblems(problemsOf(opened.prepared));
 
   const gpu = await openDevice(await nodeGpu());
   const forecast = await announce(opened, gpu, out);

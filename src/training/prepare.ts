@@ -30,8 +30,6 @@ export interface Prepared {
   samples: Prompt[];
   decode: (ids: readonly number[]) => string;
   stopIds: ReadonlySet<number>;
-  /** The data set's, those of tokenising, and rows that are both trained on and held out. */
-  problems: DatasetProblem[];
 }
 
 /** Sample prompts that are taken from the rows where the recipe names none. */
@@ -90,15 +88,14 @@ export function arrange(recipe: Recipe, model: ModelSource, language: Language, 
     samples: tokenizer ? samplePrompts(recipe, model, language, dataset, tokenizer, held.length > 0 ? held : train) : [],
     decode: (ids) => tokenizer?.decode(ids, { skipSpecial: true }) ?? '',
     stopIds: language.stopIds,
-    problems: [...dataset.problems, ...tokenized.problems, ...leaks(dataset, train, held)],
   };
 }
 
-function leaks(dataset: Dataset, train: readonly Example[], held: readonly Example[]): DatasetProblem[] {
-  if (held.length === 0) return [];
+/** What a person should know of the rows: the data set's problems, those of tokenising, and rows both trained on and held out. */
+export function problemsOf({ dataset, tokenized, train, eval: held }: Prepared): DatasetProblem[] {
   const rows = new Map(dataset.rows.map((row) => [row.row, row]));
   const of = (examples: readonly Example[]) => examples.map(({ row }) => rows.get(row)!);
-  return leakedRows(of(train), of(held));
+  return [...dataset.problems, ...tokenized.problems, ...(held.length > 0 ? leakedRows(of(train), of(held)) : [])];
 }
 
 /** The recipe's prompts, or the first questions of the held-out (else the trained) rows; no question twice. */

@@ -2,6 +2,7 @@ import { ModelError } from '../core/errors';
 import { AnsweringModel } from '../models/answering';
 import { generate } from '../models/generate';
 import type { Inference } from '../models/inference';
+import type { Gpu } from '../runtime/device';
 import { chatPrompt } from '../training/prompts';
 import { withWeights } from '../training/trained';
 import type { GenerateRequest, GenerateResult } from './api';
@@ -16,6 +17,7 @@ const MOST_ANSWERERS = 2;
 
 /** A base on the GPU, with the contexts that answer over it. */
 interface Warm {
+  gpu: Gpu;
   key: string;
   model: AnsweringModel;
   contextLength: number;
@@ -90,12 +92,13 @@ export class Chat {
     const base = weights ? `${model.id} ${runId} ${trained!.step}` : model.id;
     const who = trained?.kind === 'adapter' ? `${runId} ${trained.step}` : '';
     const isRoomy = (warm: Warm): boolean =>
-      warm.key === base && warm.contextLength >= needed && (warm.answerers.has(who) || warm.answerers.size < MOST_ANSWERERS);
+      warm.gpu === gpu && warm.key === base && warm.contextLength >= needed && (warm.answerers.has(who) || warm.answerers.size < MOST_ANSWERERS);
     if (this.warm && !isRoomy(this.warm)) {
       this.warm.model.destroy();
       this.warm = null;
     }
     this.warm ??= {
+      gpu,
       key: base,
       model: await AnsweringModel.load(gpu, weights ? withWeights(model.source, weights) : model.source),
       contextLength: Math.min(Math.ceil(needed / CONTEXT_STEP) * CONTEXT_STEP, model.summary.contextLength),

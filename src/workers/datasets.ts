@@ -3,10 +3,9 @@ import { DatasetError } from '../core/errors';
 import type { OnProgress } from '../core/progress';
 import { Sha256 } from '../core/sha256';
 import { readDataset, type Dataset } from '../data/dataset';
-import { splitRows } from '../data/split';
 import { previewRow, summarize } from '../data/summary';
 import { tokenizeDataset, type TokenizedDataset } from '../data/tokenize';
-import { arrange, tokenizing } from '../training/prepare';
+import { arrange, problemsOf, tokenizing } from '../training/prepare';
 import { parseRecipe, type Recipe } from '../training/recipe';
 import type { DatasetInput, DatasetOptions, DatasetSummary, RowPreview } from './api';
 import type { StudioEnvironment } from './environment';
@@ -37,10 +36,9 @@ export class DatasetShelf {
     const recipe = recipeOf(id, model, options);
     const dataset = await this.dataset(id, recipe.dataset.format, onProgress);
     const tokenized = await this.tokenized(recipe, model, onProgress);
-    const { problems } = arrange(recipe, model.source, model.language, dataset, tokenized);
-    const { train, held } = splitRows(tokenized.examples, recipe.dataset.eval_fraction);
+    const prepared = arrange(recipe, model.source, model.language, dataset, tokenized);
     const figures = summarize(dataset, tokenized, recipe.training.max_length);
-    return { id, name: dataset.name, ...figures, problems, trainRows: train.length, evalRows: held.length };
+    return { id, name: dataset.name, ...figures, problems: problemsOf(prepared), trainRows: prepared.train.length, evalRows: prepared.eval.length };
   }
 
   async previewRow(id: string, model: OpenModel, row: number, options: DatasetOptions): Promise<RowPreview> {

@@ -73,6 +73,14 @@ export class ModelShelf {
     return [...kept, ...here];
   }
 
+  /** What models take of this browser's room, downloads that have not ended among them. */
+  async kept(): Promise<{ id: string; name: string; bytes: number }[]> {
+    const names = new Map((await this.list()).map(({ id, name }) => [id, name]));
+    const groups = new Map<string, number>();
+    for (const { group, bytes } of await this.environment.files.list()) groups.set(group, (groups.get(group) ?? 0) + bytes);
+    return [...groups].filter(([id]) => !id.startsWith('data:')).map(([id, bytes]) => ({ id, name: names.get(id) ?? `${id.replace(/^\w+:/, '')}, not whole`, bytes }));
+  }
+
   async delete(id: string): Promise<void> {
     this.open_.delete(id);
     await this.environment.files.delete(id);

@@ -131,13 +131,12 @@ export class Studio implements StudioApi {
 
   async storage(): Promise<StorageReport> {
     const { estimate, runs, checkpoints } = this.environment;
-    const models = (await this.models.list()).filter(({ stored }) => stored).map(({ id, name, bytes }) => ({ id, name, bytes }));
     const kept = [];
     for (const { id, name } of await runs.list()) {
       const bytes = (await checkpoints(id).list()).reduce((sum, saved) => sum + saved.bytes, 0);
       kept.push({ id, name, bytes });
     }
-    return { ...(await estimate()), models, datasets: await this.datasets.list(), runs: kept };
+    return { ...(await estimate()), models: await this.models.kept(), datasets: await this.datasets.list(), runs: kept };
   }
   persist(): Promise<boolean> {
     return this.environment.persist();

@@ -1,5 +1,5 @@
 import { DeviceError, HoneError, RecipeError, StorageError, TrainingError } from '../core/errors';
-import { mib } from '../runtime/device';
+import { mib, type Gpu } from '../runtime/device';
 import { checkpointBytes, requireCheckpointRoom } from '../storage/checkpoints';
 import type { Release } from '../storage/lock';
 import type { RunRecord } from '../storage/runs';
@@ -197,8 +197,9 @@ export class Trainer {
       return await this.finish(id, control, recorder, await train(job, gpu, control, on));
     } catch (error) {
       if (!hasBegun) throw error;
+      const lost = await lostDevice(gpu, error);
       // A lost device takes nothing that was saved: the run can go on, which a failed one should not without a change.
-      const end = { status: error instanceof DeviceError ? 'interrupted' : 'failed', message: sentence(error) } as const;
+      const end = { status: lost ? 'interrupted' : 'failed', message: sentence(lost ?? error) } as const;
       // Where the failure was in writing, writing it down may fail as well; the page is told all the same.
       await recorder.finish(end).catch(() => undefined);
       return { type: 'status', ...end };
@@ -233,6 +234,14 @@ export class Trainer {
     if (!record) throw new StorageError('This run is not kept here any more; start it again from its recipe.');
     return record;
   }
+}
+
+/** The error of a lost device, where that is what made training fail: calls under way then fail in words of their own. */
+async function lostDevice(gpu: Gpu, error: unknown): Promise<DeviceError | null> {
+  if (error instanceof DeviceError) return error;
+  const moment = new Promise<null>((resolve) => setTimeout(() => resolve(null), 100));
+  const reason = await Promise.race([gpu.lost, moment]);
+  return reason === null ? null : new DeviceError(`The GPU was lost (${reason}). Nothing saved is gone; resume from the last checkpoint.`);
 }
 
 function sentence(error: unknown): string {
