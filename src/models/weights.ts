@@ -1,6 +1,6 @@
 import { dequantize } from '../core/blocks';
-import { ModelError } from '../core/errors';
-import { PROJECTIONS, projectionPath, projectionShape, rowBytes, type ModelConfig, type ModelSource, type Projection, type StoredTensor } from '../core/model';
+import { expectedTensors } from '../core/layout';
+import { PROJECTIONS, projectionPath, rowBytes, type ModelConfig, type ModelSource, type Projection, type StoredTensor } from '../core/model';
 import type { OnProgress } from '../core/progress';
 import type { Gpu } from '../runtime/device';
 import type { MemoryLedger, Storage } from '../runtime/memory';
@@ -23,36 +23,9 @@ export interface LayerWeights extends Record<Projection, Weight> {
   postAttentionNorm: Tensor;
 }
 
-/** What a model of this config has to bring: names and `[rows, columns]` (or `[n]`). */
+/** Every weight of a model as a parameter: what full-parameter training trains. */
 export function weightSpecs(config: ModelConfig): ParameterSpec[] {
-  const { hidden_size, vocab_size } = config;
-  const layer = (i: number): ParameterSpec[] => [
-    { name: `model.layers.${i}.input_layernorm.weight`, shape: [hidden_size] },
-    { name: `model.layers.${i}.post_attention_layernorm.weight`, shape: [hidden_size] },
-    ...PROJECTIONS.map((projection) => ({
-      name: `model.layers.${i}.${projectionPath(projection)}.weight`,
-      shape: projectionShape(config, projection),
-    })),
-  ];
-  return [
-    { name: 'model.embed_tokens.weight', shape: [vocab_size, hidden_size] },
-    ...Array.from({ length: config.num_hidden_layers }, (_, i) => layer(i)).flat(),
-    { name: 'model.norm.weight', shape: [hidden_size] },
-    ...(config.tie_word_embeddings ? [] : [{ name: 'lm_head.weight', shape: [vocab_size, hidden_size] }]),
-  ];
-}
-
-/** Throws a ModelError that names the first weight that is missing or has another shape than the config says. */
-export function checkWeights(source: ModelSource): void {
-  for (const { name, shape } of weightSpecs(source.config)) {
-    const tensor = source.tensors.get(name);
-    if (!tensor) throw new ModelError(`${source.name} lacks the weight ${name}; the file is not a whole model. Download it again.`);
-    if (tensor.shape.join() !== shape.join()) {
-      throw new ModelError(
-        `${source.name}: ${name} is [${tensor.shape.join(', ')}] and the config says [${shape.join(', ')}]; config and weights belong to different models.`,
-      );
-    }
-  }
+  return [...expectedTensors(config)].map(([name, shape]) => ({ name, shape }));
 }
 
 /** Builds the tree of weights from a lookup by name. */
@@ -87,7 +60,6 @@ export class FrozenWeights {
     maxBindingBytes: number,
     private readonly memory: MemoryLedger,
   ) {
-    checkWeights(source);
     const matrix = (name: string): FrozenWeight => this.declare(source.tensors.get(name)!, maxBindingBytes);
     const vector = (name: string): Tensor => this.declareVector(source.tensors.get(name)!);
     this.weights = assemble(source.config, matrix, vector);
