@@ -28,7 +28,7 @@ export function standstill(run: RunSummary): string {
   const saved = run.savedStep > 0 ? `Saved up to ${run.savedStep}.` : 'Nothing was saved yet.';
   switch (run.status) {
     case 'interrupted':
-      return `Stopped at step ${run.step} when the page closed. ${saved}`;
+      return run.message ? `${run.message} ${saved}` : `Stopped at step ${run.step} when the page closed. ${saved}`;
     case 'paused':
       return `Paused at step ${run.step}. ${saved}`;
     case 'failed':

@@ -59,8 +59,9 @@ class Training {
     return this.live?.id === id ? this.live : null;
   }
 
+  /** Whether a run of this tab has the GPU: a paused one keeps it. */
   get busy(): boolean {
-    return this.starting || this.live?.status === 'running';
+    return this.starting || this.live?.status === 'running' || this.live?.status === 'paused';
   }
 
   /** Starts a run; resolves with its id once training has begun, or null when it could not start. */
@@ -72,8 +73,13 @@ class Training {
     });
   }
 
-  /** Resumes a paused, stopped or interrupted run from its last checkpoint. */
+  /** Lets a paused run go on where it stands, or takes a stopped or interrupted one up from its last checkpoint. */
   async resume(id: string): Promise<string | null> {
+    const paused = this.of(id);
+    if (paused?.status === 'paused') {
+      await this.tell(() => studio.resumeRun(id, proxy((event: RunEvent) => this.receive(paused, event))));
+      return id;
+    }
     const run = runs.get(id);
     const live = new LiveRun(run?.name ?? '', await runs.record(id, true));
     live.id = id;
@@ -107,23 +113,26 @@ class Training {
   }
 
   pause(): Promise<void> {
-    return this.halt(() => studio.pauseRun());
-  }
-
-  stop(how: 'keep' | 'discard'): Promise<void> {
-    return this.halt(() => studio.stopRun(how));
+    return this.tell(() => studio.pauseRun());
   }
 
   /** Ends the training of this tab and shows the run as the store has it: what was discarded is gone from the curve. */
-  private async halt(call: () => Promise<void>): Promise<void> {
-    this.failure = null;
-    const { live } = this;
-    try {
-      await call();
-      await runs.load();
+  stop(how: 'keep' | 'discard'): Promise<void> {
+    return this.tell(async () => {
+      await studio.stopRun(how);
+      const { live } = this;
       if (!live) return;
       live.record.replace(await studio.runHistory(live.id));
       live.point = live.record.metrics.at(-1) ?? null;
+    });
+  }
+
+  /** Tells the run of this tab what to do; what goes wrong is shown, and the run stays as it was. */
+  private async tell(call: () => Promise<void>): Promise<void> {
+    this.failure = null;
+    try {
+      await call();
+      await runs.load();
     } catch (thrown) {
       this.failure = toFailure(thrown);
       announcer.alert(this.failure.message);
