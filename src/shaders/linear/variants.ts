@@ -25,6 +25,20 @@ const SMALL_PRODUCT = 2 ** 25;
 /** Tiles that keep a GPU busy: fewer than these, and smaller tiles are better. */
 const BUSY_TILES = 192;
 
+/**
+ * A function of plain data that is worked out once for the same arguments: a model's layers ask for the same few kernels
+ * over and over, and writing one out takes longer than everything else about recording it.
+ */
+function remembered<A extends unknown[], R>(make: (...args: A) => R): (...args: A) => R {
+  const made = new Map<string, R>();
+  return (...args) => {
+    const key = JSON.stringify(args);
+    const known = made.get(key) ?? make(...args);
+    made.set(key, known);
+    return known;
+  };
+}
+
 /** One subgroup in a row that hands values round: only where arithmetic is cheap beside loads. */
 function broadcasts({ software, subgroupSize }: DeviceTraits): boolean {
   return software && (subgroupSize === 4 || subgroupSize === 8);
@@ -52,7 +66,7 @@ function broadcastRows({ subgroupSize }: DeviceTraits, multiplications: number):
 }
 
 /** y = x·Wᵀ for up to `rows` rows, and a weight of N rows and K columns. */
-export function ntKernel(traits: DeviceTraits, rows: number, weight: QuadReader, N: number, K: number, store: Store): ProductKernel {
+export const ntKernel = remembered((traits: DeviceTraits, rows: number, weight: QuadReader, N: number, K: number, store: Store): ProductKernel => {
   if (rows <= GEMV_ROWS) {
     const tile = { rows, outputs: broadcasts(traits) ? 2 : 4, broadcast: broadcasts(traits) ? traits.subgroupSize : 0 };
     return { kind: 'gemv', code: gemv(tile, weight, N, K, store), groups: () => gemvGroups(tile, N) };
@@ -63,7 +77,7 @@ export function ntKernel(traits: DeviceTraits, rows: number, weight: QuadReader,
   }
   const tile = ntTile(traits, rows, weight, N, K);
   return { kind: 'matmul', code: ntRegisters(tile, weight, N, K, store), groups: registerGroups(tile, N) };
-}
+});
 
 function ntTile(traits: DeviceTraits, rows: number, weight: QuadReader, N: number, K: number): RegisterTile {
   if (!broadcasts(traits)) return registerTile(traits, Math.min(8, rows), Math.min(4, Math.ceil(N / 8)));
@@ -75,23 +89,17 @@ function ntTile(traits: DeviceTraits, rows: number, weight: QuadReader, N: numbe
 }
 
 /** dx = dy·W for up to `rows` rows, and a weight of N rows and K columns. */
-export function nnKernel(
-  traits: DeviceTraits,
-  rows: number,
-  weight: QuadReader,
-  N: number,
-  K: number,
-  dy: Columns,
-  store: Store,
-): ProductKernel {
-  if (shares(traits)) {
-    const tile = sharedTile(rows, K);
-    return { kind: 'matmul', code: nnShared(tile, weight, N, K, dy, store), groups: sharedGroups(tile, K) };
-  }
-  const most = broadcasts(traits) ? broadcastRows(traits, rows * N * K) : 8 / weight.quadsPerWord;
-  const tile = registerTile(traits, Math.min(most, rows), 1);
-  return { kind: 'matmul', code: nnRegisters(tile, weight, N, K, dy, store), groups: registerGroups(tile, weight.words) };
-}
+export const nnKernel = remembered(
+  (traits: DeviceTraits, rows: number, weight: QuadReader, N: number, K: number, dy: Columns, store: Store): ProductKernel => {
+    if (shares(traits)) {
+      const tile = sharedTile(rows, K);
+      return { kind: 'matmul', code: nnShared(tile, weight, N, K, dy, store), groups: sharedGroups(tile, K) };
+    }
+    const most = broadcasts(traits) ? broadcastRows(traits, rows * N * K) : 8 / weight.quadsPerWord;
+    const tile = registerTile(traits, Math.min(most, rows), 1);
+    return { kind: 'matmul', code: nnRegisters(tile, weight, N, K, dy, store), groups: registerGroups(tile, weight.words) };
+  },
+);
 
 /** dW = dyᵀ·x over chunks of tokens. */
 export interface ChunkedKernel {
@@ -102,11 +110,11 @@ export interface ChunkedKernel {
   groups: (rows: number) => number;
 }
 
-export function tnKernel(traits: DeviceTraits, rows: number, N: number, K: number): ChunkedKernel {
+export const tnKernel = remembered((traits: DeviceTraits, rows: number, N: number, K: number): ChunkedKernel => {
   const { tiles, code } = shares(traits) ? tnSharedTiles(rows, N, K) : tnRegisterTiles(traits, rows, N, K);
   const chunk = tnChunk(traits, rows, tiles);
-  return { chunk, code: (add) => code(chunk, add), groups: (count) => tiles * Math.ceil(count / chunk) };
-}
+  return { chunk, code: remembered((add: boolean) => code(chunk, add)), groups: (count) => tiles * Math.ceil(count / chunk) };
+});
 
 interface TnTiles {
   tiles: number;
