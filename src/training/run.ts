@@ -67,22 +67,27 @@ export class Run {
     const run = new Run(job, traitsOf(gpu), gpu);
     const { device } = gpu;
     device.pushErrorScope('out-of-memory');
-    try {
-      run.baseMemory.allocate(gpu);
-      await run.session.allocate(gpu, onProgress);
-      await run.inference?.allocate(gpu, onProgress);
-    } finally {
-      const error = await device.popErrorScope();
-      if (error) {
-        run.destroy();
-        const { total } = run.forecast();
-        throw new DeviceError(
-          `The GPU has no room for this run, which needs ${mib(total)}. Nothing is lost; choose a shorter length, a smaller adapter, or a smaller model.`,
-        );
-      }
+    const failed = await run.allocate(gpu, onProgress).then(
+      () => null,
+      (error: unknown) => ({ error }),
+    );
+    // A shortage explains whatever else failed.
+    if (await device.popErrorScope()) {
+      run.destroy();
+      const { total } = run.forecast();
+      throw new DeviceError(
+        `The GPU has no room for this run, which needs ${mib(total)}. Nothing is lost; choose a shorter length, a smaller adapter, or a smaller model.`,
+      );
     }
+    if (failed) throw failed.error;
     await run.frozen?.upload(gpu, onProgress);
     return run;
+  }
+
+  private async allocate(gpu: Gpu, onProgress: OnProgress): Promise<void> {
+    this.baseMemory.allocate(gpu);
+    await this.session.allocate(gpu, onProgress);
+    await this.inference?.allocate(gpu, onProgress);
   }
 
   /** Bytes by kind and in all; what `open` takes. */

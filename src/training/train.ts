@@ -9,7 +9,7 @@ import { uploadTrained } from '../models/weights';
 import { evaluationBatches, type DataCursor } from '../data/batches';
 import type { Checkpoint, CheckpointStore } from '../storage/checkpoints';
 import { batching, dataPlan, milestones, stepCount } from './data-order';
-import { TrainingControl, type TrainingEvent } from './events';
+import type { TrainingControl, TrainingEvent } from './events';
 import type { Recipe } from './recipe';
 import { Run } from './run';
 import { learningRate } from './schedule';
