@@ -14,7 +14,8 @@ import type { OpenModel } from './models';
 /** What the page's site serves under demo/ as the demo's data. */
 export const DEMO_DATASET = 'dataset.jsonl';
 
-const GROUP = 'data:';
+/** What ids of data sets begin with, and those of models do not. */
+export const DATASET_IDS = 'data:';
 const HASH_BYTES = 4 * 2 ** 20;
 /** Read and tokenised forms that stay in memory: the one on screen and the one before. */
 const MOST_KEPT = 2;
@@ -78,7 +79,7 @@ export class DatasetShelf {
 
   async list(): Promise<{ id: string; name: string; bytes: number }[]> {
     const files = await this.environment.files.list();
-    return files.filter(({ group, complete }) => group.startsWith(GROUP) && complete).map(({ group, name, bytes }) => ({ id: group, name, bytes }));
+    return files.filter(({ group, complete }) => group.startsWith(DATASET_IDS) && complete).map(({ group, name, bytes }) => ({ id: group, name, bytes }));
   }
 
   forget(): void {
@@ -100,7 +101,7 @@ export class DatasetShelf {
   /** Reads the file first, so that one that is no data set is not kept; returns the id it is kept under. */
   private async keep(source: ByteSource, { format }: DatasetOptions, onProgress: OnProgress): Promise<string> {
     const dataset = await readDataset(source, { ...(format && { format }), onProgress });
-    const id = GROUP + (await sha256(source)).slice(0, 32);
+    const id = DATASET_IDS + (await sha256(source)).slice(0, 32);
     const { files } = this.environment;
     const kept = (await files.list()).filter(({ group }) => group === id);
     if (!kept.some(({ complete, name }) => complete && name === source.name)) {

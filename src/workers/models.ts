@@ -8,6 +8,7 @@ import { openModel } from '../formats/open-model';
 import { baseName } from '../safetensors/json';
 import { downloadModel, listHubFiles } from '../storage/hub-files';
 import { languageOf, type Language } from '../training/prepare';
+import { DATASET_IDS } from './datasets';
 import type { HubFile, ModelInput, ModelSummary } from './api';
 import type { StudioEnvironment } from './environment';
 
@@ -78,7 +79,7 @@ export class ModelShelf {
     const names = new Map((await this.list()).map(({ id, name }) => [id, name]));
     const groups = new Map<string, number>();
     for (const { group, bytes } of await this.environment.files.list()) groups.set(group, (groups.get(group) ?? 0) + bytes);
-    return [...groups].filter(([id]) => !id.startsWith('data:')).map(([id, bytes]) => ({ id, name: names.get(id) ?? `${id.replace(/^\w+:/, '')}, not whole`, bytes }));
+    return [...groups].filter(([id]) => !id.startsWith(DATASET_IDS)).map(([id, bytes]) => ({ id, name: names.get(id) ?? `${id.replace(/^\w+:/, '')}, not whole`, bytes }));
   }
 
   async delete(id: string): Promise<void> {

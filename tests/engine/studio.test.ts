@@ -1,55 +1,21 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { MemorySource } from '../../src/core/bytes';
 import { openGguf } from '../../src/gguf/model';
-import { openDevice } from '../../src/runtime/device';
-import { Checkpoints, MemoryParts, type PartStore } from '../../src/storage/checkpoints';
-import { Files } from '../../src/storage/files';
-import { Connection } from '../../src/storage/hub';
-import { MemoryFiles } from '../../src/storage/memory-files';
-import { MemoryRuns } from '../../src/storage/runs';
+import { openDevice, type Gpu } from '../../src/runtime/device';
 import type { MetricPoint, RecipeInput, RunEvent, RunStatus } from '../../src/workers/api';
-import type { StudioEnvironment } from '../../src/workers/environment';
 import { Studio } from '../../src/workers/studio';
 import { nodeGpu } from '../gpu';
-import { tinyDataset, tinyModelFile } from './tiny-model';
+import { Profile } from '../workers/profile';
+import { tinyDataset, tinyModelFile } from '../workers/tiny-model';
 
 const ignore = () => undefined;
 /** One device for all studios of this file: kernels are compiled once a device. */
 const device = nodeGpu().then(openDevice);
 
-/** A browser's worth of stores that outlives the studios opened over it, as a profile outlives its tabs. */
-class Profile implements Omit<StudioEnvironment, 'checkpoints'> {
-  readonly files = new Files(new MemoryFiles());
-  readonly runs = new MemoryRuns();
-  readonly hub = new Connection();
-  private readonly parts = new Map<string, PartStore>();
-  private held = false;
-  readonly lock = {
-    take: () => {
-      if (this.held) return Promise.resolve(null);
-      this.held = true;
-      return Promise.resolve(() => void (this.held = false));
-    },
-    isHeld: () => Promise.resolve(this.held),
-  };
-  readonly hasWebGpu = true;
-  openGpu = () => device;
-  demoFile = async (name: string) => {
-    if (name !== 'dataset.jsonl') throw new Error(`${name} is not part of this test`);
-    return new MemorySource(new TextEncoder().encode(tinyDataset()), name);
-  };
-  estimate = () => Promise.resolve({ used: 0, quota: 0, persisted: false });
-  persist = () => Promise.resolve(true);
-  deleteEverything = () => Promise.resolve();
-  checkpoints = (run: string) => {
-    const parts = this.parts.get(run) ?? new MemoryParts();
-    this.parts.set(run, parts);
-    return new Checkpoints(parts);
-  };
-  /** What the browser does when a tab is killed. */
-  tabKilled(): void {
-    this.held = false;
-  }
+/** A profile on the machine's GPU. */
+function profileOnGpu(): Profile {
+  const profile = new Profile();
+  return Object.assign(profile, { hasWebGpu: true, openGpu: () => device });
 }
 
 const settings = {
@@ -90,7 +56,7 @@ class Follower {
 const numbers = (points: readonly MetricPoint[]) => points.map(({ step, loss, grad_norm }) => ({ step, loss, grad_norm }));
 
 describe('the studio', () => {
-  const profile = new Profile();
+  const profile = profileOnGpu();
   const studio = new Studio(profile);
   const whole = new Follower();
   let recipe: RecipeInput;
@@ -175,7 +141,7 @@ describe('the studio', () => {
   });
 
   it('goes on bit for bit in a new tab after the old one was killed', async () => {
-    const other = new Profile();
+    const other = profileOnGpu();
     const first = new Studio(other);
     const killed = new Follower();
     const run = await first.startRun(await opened(first), 'Numbers', killed.on);
@@ -198,7 +164,7 @@ describe('the studio', () => {
   });
 
   it('stops and keeps, stops and goes back, and goes on from either', async () => {
-    const profile = new Profile();
+    const profile = profileOnGpu();
     const studio = new Studio(profile);
     const kept = new Follower();
     const run = await studio.startRun(await opened(studio), 'Numbers', kept.on);
@@ -221,7 +187,7 @@ describe('the studio', () => {
   });
 
   it('pauses and goes on with the same numbers, and refuses other work on the GPU meanwhile', async () => {
-    const profile = new Profile();
+    const profile = profileOnGpu();
     const studio = new Studio(profile);
     const recipe = await opened(studio);
     const run = new Follower();
@@ -240,8 +206,30 @@ describe('the studio', () => {
     expect(numbers(run.points)).toEqual(numbers(whole.points));
   });
 
+  it('tells of a lost device, and goes on bit for bit on the next one', async () => {
+    const profile = profileOnGpu();
+    const devices: Gpu[] = [];
+    profile.openGpu = async () => {
+      devices.push(await openDevice(await nodeGpu()));
+      return devices.at(-1)!;
+    };
+    const studio = new Studio(profile);
+    const lost = new Follower();
+    const run = await studio.startRun(await opened(studio), 'Numbers', lost.on);
+    await lost.until(() => lost.points.length >= 6);
+    devices[0]!.device.destroy();
+    await lost.ended();
+    expect(lost.states.at(-1)).toBe('interrupted');
+    expect((await studio.listRuns())[0]).toMatchObject({ status: 'interrupted', message: expect.stringMatching(/The GPU was lost .* resume from the last checkpoint/) as string });
+    const resumed = new Follower();
+    await studio.resumeRun(run, resumed.on);
+    await resumed.ended();
+    expect(devices).toHaveLength(2);
+    expect(numbers((await studio.runHistory(run)).metrics)).toEqual(numbers(whole.points));
+  });
+
   it('refuses a run that the budget cannot hold, and keeps nothing of it', async () => {
-    const studio = new Studio(new Profile());
+    const studio = new Studio(profileOnGpu());
     const recipe = await opened(studio);
     await studio.setBudget(1000);
     expect((await studio.forecast(recipe)).verdict).toBe('too big');
@@ -250,7 +238,7 @@ describe('the studio', () => {
   });
 
   it('trains every weight, and the result answers and is exported merged', async () => {
-    const studio = new Studio(new Profile());
+    const studio = new Studio(profileOnGpu());
     const adapterRecipe = await opened(studio);
     const recipe = { ...adapterRecipe, lora: null, training: { ...adapterRecipe.training, max_steps: 6, learning_rate: 2e-3 } };
     const run = new Follower();
