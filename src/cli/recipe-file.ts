@@ -4,7 +4,7 @@ import type { Adapter, LoraConfig } from '../core/adapter';
 import { RecipeError } from '../core/errors';
 import type { ModelSource } from '../core/model';
 import { prepare, type Prepared } from '../training/prepare';
-import { parseRecipe, type Recipe } from '../training/recipe';
+import { parseRecipe, withinContext, type Recipe } from '../training/recipe';
 import { openAdapterPath, openModelPath, readJsonFile, sha256Of, withFile } from './files';
 
 /** A recipe with all that it names opened and read. */
@@ -18,9 +18,10 @@ export interface OpenedRecipe {
 
 /** Opens a recipe file; its paths are relative to it, else to the current folder. Throws a HoneError before anything is taken. */
 export async function openRecipe(path: string): Promise<OpenedRecipe> {
-  const given = parseRecipe(await readJsonFile(path));
+  const document = await readJsonFile(path);
   const at = (name: string): string => locate(name, path);
-  const model = await openModelPath(at(given.model));
+  const model = await openModelPath(at(parseRecipe(document).model));
+  const given = withinContext(document, model.config.max_position_embeddings);
   const dataPath = at(given.dataset.path);
   const { prepared, sha256 } = await withFile(dataPath, async (source) => ({
     prepared: await prepare(given, model, source),

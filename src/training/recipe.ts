@@ -85,6 +85,14 @@ export function parseRecipe(document: unknown): Recipe {
   throw new RecipeError(`${field}: ${issue.message}; correct it in the recipe and start again.`);
 }
 
+/** The recipe, with a length that it leaves open no longer than the model's context; one that it names is left as it is. */
+export function withinContext(document: unknown, context: number): Recipe {
+  const recipe = parseRecipe(document);
+  const named = (document as RecipeInput).training?.max_length !== undefined;
+  if (!named) recipe.training.max_length = Math.min(recipe.training.max_length, context);
+  return recipe;
+}
+
 /** How a setting is shown: plain word first, then the field's own term, with one sentence of help. */
 export interface FieldHelp {
   path: string;
