@@ -4,9 +4,9 @@ import type { Store } from './registers';
 /**
  * Matrix products through workgroup memory, for GPUs. As in registers.ts all three are
  *   out[i, j] = SCALE · Σr left(i, r) · right(j, r).
- * 64 invocations make a tile of 8·rows × 8·columns; 16 steps of r of both sides lie in workgroup memory, r before i and j
- * (at most 8 KiB). Each invocation makes rows × columns of it from quads that are interleaved with its neighbours'.
- * Two barriers a tile of r. Needs no feature; runs at WebGPU's default limits.
+ * 64 invocations make a tile of 8·rows × 8·columns. 16 steps of r of both sides lie in workgroup memory as quads of four
+ * r (at most 8 KiB); each invocation makes rows × columns results that are interleaved with its neighbours', so that
+ * neighbours read neighbouring quads. Two barriers a tile of r. Needs no feature; runs at WebGPU's default limits.
  */
 export interface SharedTile {
   /** 4 or 8 each. */
@@ -15,7 +15,8 @@ export interface SharedTile {
 }
 
 const THREADS = 8;
-const DEPTH = 16;
+/** Quads of r that a tile is deep. */
+const DEPTH = 4;
 
 /** Rows and columns of the result that a workgroup makes. */
 export function sharedTileSize(tile: SharedTile): [number, number] {
@@ -26,9 +27,9 @@ const each = (count: number, code: (i: number) => string, separator = '\n'): str
   Array.from({ length: count }, (_, i) => code(i)).join(separator);
 
 /**
- * How a side is read, four by four. `alongR`: a quad is four r of one i (then the block is turned while it is stored);
- * else four i of one r. `read(line, quad)` is that quad, with everything past the end clamped; the left side has zeros
- * for r past the end, so that what the right side reads there does not matter.
+ * How a side is read. `alongR`: `read(i, quad)` is four r of one i. Else `read(r, quad)` is four i of one r, and blocks of
+ * four by four are turned while they are stored. What lies past the end is clamped; the left side has zeros for r past
+ * the end, so that what the right side reads there does not matter.
  */
 interface Side {
   alongR: boolean;
@@ -51,42 +52,34 @@ interface Product {
   add: boolean;
 }
 
-/** Statements that bring one side's tile of r into `memory`: blocks of 4 x 4, one or more an invocation. */
+/** Statements that bring one side's tile of r into `memory`, from its index `first` on. */
 function fill(memory: string, { alongR, read }: Side, size: number, first: string): string {
-  const blocks = (size / 4) * (DEPTH / 4);
-  const line = (q: number): string => (alongR ? `${first} + o * 4u + ${q}u` : `(quad + d) * 4u + ${q}u`);
-  const quad = alongR ? 'quad + d' : `${first} / 4u + o`;
-  const value = (q: number): string => (alongR ? `vec4<f32>(${each(4, (e) => `b${e}[${q}]`, ', ')})` : `b${q}`);
-  return `    for (var b = lane; b < ${blocks}u; b += ${THREADS * THREADS}u) {
-      let ${alongR ? 'd' : 'o'} = b % ${alongR ? DEPTH / 4 : size / 4}u;
-      let ${alongR ? 'o' : 'd'} = b / ${alongR ? DEPTH / 4 : size / 4}u;
-${each(4, (q) => `      let b${q} = ${read(line(q), quad)};`)}
-${each(4, (q) => `      ${memory}[(d * 4u + ${q}u) * ${size / 4}u + o] = ${value(q)};`)}
+  if (alongR) {
+    return `    for (var b = lane; b < ${size * DEPTH}u; b += ${THREADS * THREADS}u) {
+      ${memory}[(b % ${DEPTH}u) * ${size}u + b / ${DEPTH}u] = ${read(`${first} + b / ${DEPTH}u`, `quad + b % ${DEPTH}u`)};
     }`;
-}
-
-/** One r of the tile: every invocation's quads of both sides, and their products. */
-function step(tile: SharedTile, q: number): string {
-  const [height, width] = sharedTileSize(tile);
-  const columnQuads = tile.columns / 4;
-  const load = (memory: string, size: number, position: string, c: number): string =>
-    `${memory}[(d * 4u + ${q}u) * ${size / 4}u + ${position} + ${c * THREADS}u]`;
-  return `      {
-        ${each(tile.rows / 4, (i) => `let l${i} = ${load('left_tile', height, 'local.y', i)};`, ' ')}
-        ${each(columnQuads, (c) => `let r${c} = ${load('right_tile', width, 'local.x', c)};`, ' ')}
-        ${each(tile.rows, (i) => each(columnQuads, (c) => `s${i}_${c} += l${i >> 2}[${i & 3}] * r${c};`, ' '), '\n        ')}
-      }`;
+  }
+  const turned = (e: number): string => `vec4<f32>(${each(4, (q) => `b${q}[${e}]`, ', ')})`;
+  return `    for (var b = lane; b < ${(size / 4) * DEPTH}u; b += ${THREADS * THREADS}u) {
+      let o = b % ${size / 4}u;
+      let d = b / ${size / 4}u;
+${each(4, (q) => `      let b${q} = ${read(`(quad + d) * 4u + ${q}u`, `${first} / 4u + o`)};`)}
+${each(4, (e) => `      ${memory}[d * ${size}u + o * 4u + ${e}u] = ${turned(e)};`)}
+    }`;
 }
 
 function kernel(p: Product, prelude = ''): string {
   const [height, width] = sharedTileSize(p.tile);
-  const columnQuads = p.tile.columns / 4;
+  const { rows, columns } = p.tile;
+  // Chained by fma: four instructions where dot and a sum would be five.
+  const product = (i: number, j: number): string =>
+    `s${i}_${j} = fma(l${i}.w, r.w, fma(l${i}.z, r.z, fma(l${i}.y, r.y, fma(l${i}.x, r.x, s${i}_${j}))));`;
   return `// Grid: 8 x 8 invocations a workgroup, row tiles before column tiles, folded over y. Barriers: two a step of the loop over quads.
 @group(0) @binding(0) var<uniform> rows: vec4<u32>;
 ${p.bindings}
 
-var<workgroup> left_tile: array<vec4<f32>, ${(DEPTH * height) / 4}>;
-var<workgroup> right_tile: array<vec4<f32>, ${(DEPTH * width) / 4}>;
+var<workgroup> left_tile: array<vec4<f32>, ${DEPTH * height}>;
+var<workgroup> right_tile: array<vec4<f32>, ${DEPTH * width}>;
 
 @compute @workgroup_size(${THREADS}, ${THREADS})
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -95,28 +88,27 @@ ${prelude}  let row_tiles = (${p.rowCount} + ${height - 1}u) / ${height}u;
   if (index >= row_tiles * ${Math.ceil(p.columnCount / width)}u) { return; }
   let row = (index % row_tiles) * ${height}u;
   let column = (index / row_tiles) * ${width}u;
-  ${each(p.tile.rows, (i) => each(columnQuads, (c) => `var s${i}_${c} = vec4<f32>(0.0);`, ' '), '\n  ')}
-  for (var quad = ${p.firstQuad}; quad < ${p.lastQuad}; quad += ${DEPTH / 4}u) {
+  ${each(rows, (i) => each(columns, (j) => `var s${i}_${j} = 0.0;`, ' '), '\n  ')}
+  for (var quad = ${p.firstQuad}; quad < ${p.lastQuad}; quad += ${DEPTH}u) {
 ${fill('left_tile', p.left, height, 'row')}
 ${fill('right_tile', p.right, width, 'column')}
     workgroupBarrier();
-    let depth = min(${DEPTH / 4}u, ${p.lastQuad} - quad);
+    let depth = min(${DEPTH}u, ${p.lastQuad} - quad);
     for (var d = 0u; d < depth; d++) {
-${each(4, (q) => step(p.tile, q))}
+      ${each(rows, (i) => `let l${i} = left_tile[d * ${height}u + local.y + ${i * THREADS}u];`, '\n      ')}
+      ${each(columns, (j) => `{ let r = right_tile[d * ${width}u + local.x + ${j * THREADS}u]; ${each(rows, (i) => product(i, j), ' ')} }`, '\n      ')}
     }
     workgroupBarrier();
   }
-  // Stored from an array in a loop: unrolled stores with their guards would make most of the code.
-  var made: array<vec4<f32>, ${p.tile.rows * columnQuads}>;
-  ${each(p.tile.rows, (i) => each(columnQuads, (c) => `made[${i * columnQuads + c}] = s${i}_${c};`, ' '), '\n  ')}
-  for (var e = 0u; e < ${p.tile.rows * columnQuads}u; e++) {
-    let own = e / ${columnQuads}u;
-    let i = row + (local.y + (own / 4u) * ${THREADS}u) * 4u + own % 4u;
-    let j = column + (local.x + (e % ${columnQuads}u) * ${THREADS}u) * 4u;
-    if (i < ${p.rowCount}) {
-      let at = ${p.index};
-${each(4, (f) => `      if (j + ${f}u < ${p.columnCount}u) { ${p.out}[at + ${f}u] ${p.add ? '+=' : '='} SCALE * made[e][${f}]; }`)}
-    }
+  // Stored from an array by a loop of a length that only the device knows: unrolled stores would make most of the code.
+  var made: array<f32, ${rows * columns}>;
+  ${each(rows, (i) => each(columns, (j) => `made[${i * columns + j}] = s${i}_${j};`, ' '), '\n  ')}
+  let first_row = row + local.y;
+  let count = ${columns}u * min(${rows}u, (max(first_row, ${p.rowCount}) - first_row + ${THREADS - 1}u) / ${THREADS}u);
+  for (var e = 0u; e < count; e++) {
+    let i = first_row + (e / ${columns}u) * ${THREADS}u;
+    let j = column + local.x + (e % ${columns}u) * ${THREADS}u;
+    if (j < ${p.columnCount}u) { ${p.out}[${p.index}] ${p.add ? '+=' : '='} SCALE * made[e]; }
   }
 }
 `;
