@@ -1,36 +1,7 @@
 import { StorageError } from '../core/errors';
+import type { RunHistory } from '../core/metrics';
+export type { EvalPoint, MetricPoint, RunHistory, SamplePoint } from '../core/metrics';
 
-export interface MetricPoint {
-  step: number;
-  loss: number;
-  grad_norm: number;
-  learning_rate: number;
-  /** Trained tokens of this step. */
-  tokens: number;
-  tokens_per_second: number;
-  /** Seconds of training so far, pauses not counted. */
-  seconds: number;
-  epoch: number;
-}
-
-export interface EvalPoint {
-  step: number;
-  loss: number;
-  best: boolean;
-}
-
-export interface SamplePoint {
-  step: number;
-  prompt: string;
-  text: string;
-}
-
-/** Everything a run leaves on its charts, each in order of step (samples: then of prompt). */
-export interface RunHistory {
-  metrics: MetricPoint[];
-  evals: EvalPoint[];
-  samples: SamplePoint[];
-}
 export type SeriesName = keyof RunHistory;
 export const SERIES: readonly SeriesName[] = ['metrics', 'evals', 'samples'];
 

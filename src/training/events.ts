@@ -1,33 +1,6 @@
 import type { Progress } from '../core/progress';
-
-/** One optimizer step, as charts and metrics.jsonl have it. */
-export interface MetricPoint {
-  /** Counted from 1. */
-  step: number;
-  loss: number;
-  /** Before clipping. */
-  grad_norm: number;
-  learning_rate: number;
-  /** Trained tokens of this step. */
-  tokens: number;
-  /** All tokens of this step per second. */
-  tokens_per_second: number;
-  /** Training so far, pauses not counted. */
-  seconds: number;
-  epoch: number;
-}
-
-export interface EvalPoint {
-  step: number;
-  loss: number;
-  best: boolean;
-}
-
-export interface SamplePoint {
-  step: number;
-  prompt: string;
-  text: string;
-}
+import type { EvalPoint, MetricPoint, SamplePoint } from '../core/metrics';
+export type { EvalPoint, MetricPoint, SamplePoint } from '../core/metrics';
 
 /** What a run tells as it goes. */
 export type TrainingEvent =

@@ -7,6 +7,8 @@ import type { Progress } from '../core/progress';
 import type { LoraConfig } from '../core/adapter';
 import type { WeightType } from '../core/model';
 import type { Recipe, RecipeInput } from '../training/recipe';
+import type { EvalPoint, MetricPoint, RunHistory, SamplePoint } from '../core/metrics';
+export type { EvalPoint, MetricPoint, RunHistory, SamplePoint } from '../core/metrics';
 
 export { parseRecipe, recipeSchema, RECIPE_FIELDS } from '../training/recipe';
 export type { FieldHelp, Recipe, RecipeInput } from '../training/recipe';
@@ -134,32 +136,6 @@ export interface Forecast {
   trainableParameters: number;
 }
 
-export interface MetricPoint {
-  step: number;
-  loss: number;
-  grad_norm: number;
-  learning_rate: number;
-  /** Trained tokens of this step. */
-  tokens: number;
-  /** All tokens processed, padding not counted, per second of this step. */
-  tokens_per_second: number;
-  /** Seconds of training so far, pauses not counted. */
-  seconds: number;
-  epoch: number;
-}
-
-export interface EvalPoint {
-  step: number;
-  loss: number;
-  best: boolean;
-}
-
-export interface SamplePoint {
-  step: number;
-  prompt: string;
-  text: string;
-}
-
 export type RunStatus = 'running' | 'paused' | 'stopped' | 'interrupted' | 'done' | 'failed';
 
 export interface RunSummary {
@@ -180,12 +156,6 @@ export interface RunSummary {
   updatedAt: number;
   /** Why it failed, in a sentence. */
   message: string | null;
-}
-
-export interface RunHistory {
-  metrics: MetricPoint[];
-  evals: EvalPoint[];
-  samples: SamplePoint[];
 }
 
 export type RunEvent =
