@@ -10,8 +10,8 @@ export function vectorWidth(...lengths: readonly number[]): VectorWidth {
 }
 
 /**
- * A kernel written once for all vector widths: its WGSL sees the type `vecN` (f32, vec2 or vec4 of f32),
- * `inner(a, b)`, the sum of the products of two vectors, and `total(v)`, the sum of one.
+ * A kernel written once for all vector widths: its WGSL sees the type `vecN` (f32, vec2 or vec4 of f32)
+ * and `inner(a, b)`, the sum of the products of two vectors.
  */
 export function specializeVector(
   name: string,
@@ -21,7 +21,7 @@ export function specializeVector(
 ): Kernel {
   const prelude =
     width === 1
-      ? 'alias vecN = f32;\nfn inner(a: vecN, b: vecN) -> f32 { return a * b; }\nfn total(v: vecN) -> f32 { return v; }'
-      : `alias vecN = vec${width}<f32>;\nfn inner(a: vecN, b: vecN) -> f32 { return dot(a, b); }\nfn total(v: vecN) -> f32 { return dot(v, vecN(1.0)); }`;
+      ? 'alias vecN = f32;\nfn inner(a: vecN, b: vecN) -> f32 { return a * b; }'
+      : `alias vecN = vec${width}<f32>;\nfn inner(a: vecN, b: vecN) -> f32 { return dot(a, b); }`;
   return specialize(name, `${prelude}\n${source}`, constants);
 }

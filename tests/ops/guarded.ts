@@ -1,7 +1,7 @@
 /** Runs recorded ops on the GPU with every tensor in a buffer of its own, sentinels around it and in the rows not in use. */
 import { Graph } from '../../src/autograd/graph';
 import { Arena } from '../../src/runtime/arena';
-import { createStorage, destroyBuffer, openDevice, readBuffer, traitsOf, type Gpu } from '../../src/runtime/device';
+import { createStorage, destroyBuffer, openDevice, readBuffer, traitsOf, type DeviceTraits, type Gpu } from '../../src/runtime/device';
 import { Pacer } from '../../src/runtime/pacer';
 import { Plan } from '../../src/runtime/plan';
 import { currentRows, externalTensor, rowLength, tensorBytes, type Dispatch, type DType, type Shape, type Tensor } from '../../src/runtime/program';
@@ -72,8 +72,12 @@ export class Guarded {
 export class GuardedGraph extends Graph {
   readonly guarded = new Map<Tensor, Guarded>();
 
-  constructor(private readonly gpu: Gpu) {
-    super(traitsOf(gpu));
+  /** `traits` replace the device's own, to try the variants that it would not choose. */
+  constructor(
+    private readonly gpu: Gpu,
+    traits: Partial<DeviceTraits> = {},
+  ) {
+    super({ ...traitsOf(gpu), ...traits });
   }
 
   override tensor(name: string, shape: Shape, dtype: DType = 'f32'): Tensor {

@@ -3,6 +3,7 @@
  * differences of that reference, three runs bit by bit, sentinels, and the same comparisons with perturbed inputs, which must fail.
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { DeviceTraits } from '../../src/runtime/device';
 import { Dim, type Shape, type Tensor } from '../../src/runtime/program';
 import { caseRandom, integers, normals, type OpCase, type OpSuite } from '../../src/shaders/suite';
 import { compare, compareNumber, notFinite, rms } from './compare';
@@ -143,21 +144,22 @@ async function gradientsOf({ graph, gradients }: Recorded, before: number): Prom
   return all;
 }
 
-/** Declares the tests of one op. */
-export function testOp<C extends OpCase>(suite: OpSuite<C>): void {
-  describe(suite.op, () => {
-    for (const c of suite.cases) describe(c.name, () => testCase(suite, c));
+/** Declares the tests of one op; `traits` replace the device's own, for variants that it would not choose. */
+export function testOp<C extends OpCase>(suite: OpSuite<C>, traits: Partial<DeviceTraits> = {}): void {
+  describe([suite.op, ...Object.entries(traits).map(([name, value]) => `${name}=${value}`)].join(' '), () => {
+    suite.cases.forEach((c, i) => describe(c.name, () => testCase(suite, c, traits, i < 2)));
   });
 }
 
-function testCase<C extends OpCase>(suite: OpSuite<C>, c: C): void {
+/** `adding`: also with gradients that are added to something, which is the same arithmetic in all cases. */
+function testCase<C extends OpCase>(suite: OpSuite<C>, c: C, traits: Partial<DeviceTraits>, adding: boolean): void {
   let fresh: Recorded;
   let result: Float64Array;
   let gradients: Values;
   const names = Object.keys(c.inputs).filter((name) => c.inputs[name]!.trained);
 
   beforeAll(async () => {
-    fresh = record(suite, c, new GuardedGraph(await testGpu()), 'fresh');
+    fresh = record(suite, c, new GuardedGraph(await testGpu(), traits), 'fresh');
     await fresh.graph.run();
     result = await fresh.graph.floats(fresh.result);
     gradients = await gradientsOf(fresh, 0);
@@ -175,8 +177,8 @@ function testCase<C extends OpCase>(suite: OpSuite<C>, c: C): void {
     expect(other.some((complaint) => complaint !== null) || names.every((name) => rms(gradients[name]!) === 0)).toBe(true);
   });
 
-  it.runIf(names.length > 0 && !suite.inPlace)('adds its gradients to what is there', async () => {
-    const added = record(suite, c, new GuardedGraph(await testGpu()), 'added');
+  it.runIf(adding && names.length > 0 && !suite.inPlace)('adds its gradients to what is there', async () => {
+    const added = record(suite, c, new GuardedGraph(await testGpu(), traits), 'added');
     await added.graph.run();
     const sums = await gradientsOf(added, BEFORE);
     // Adding to 0.5 rounds by 2^-25 of the sum, which the tolerance, a share of the gradient, does not cover where that is small.

@@ -19,6 +19,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   if (item >= rows.x * SHARE) { return; }
   let last = min((item + 63u) / SHARE, rows.x - 1u);
   let m = (item + lane) / SHARE;
+  // VECTORS, but not known to the compiler: unrolled, these loops would take a CPU's shader compiler minutes.
+  let vectors = select(0u, VECTORS, rows.x > 0u);
   let inside = m < rows.x;
   let mine = (min(m, rows.x - 1u) * H + kvHead * SHARE + (item + lane) % SHARE) * VECTORS;
   let start = starts[min(m, rows.x - 1u)];
@@ -29,7 +31,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   for (var block = begin; block <= last; block += BLOCK) {
     var scores: array<f32, BLOCK>;
     for (var j = 0u; j < BLOCK; j++) { scores[j] = 0.0; }
-    for (var i = 0u; i < VECTORS; i++) {
+    for (var i = 0u; i < vectors; i++) {
       let query = q[mine + i] * SCALE;
       for (var j = 0u; j < BLOCK; j += LANES) {
         let key = k[(min(block + j + sub, last) * K + kvHead) * VECTORS + i];
@@ -44,7 +46,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
       scores[j] = select(0.0, exp(min(scores[j] - largest, 0.0)), block + j >= start && block + j <= m);
       weightSum += scores[j];
     }
-    for (var i = 0u; i < VECTORS; i++) {
+    for (var i = 0u; i < vectors; i++) {
       var sum = vecN(0.0);
       if (block > begin) { sum = out[mine + i] * shrink; }
       for (var j = 0u; j < BLOCK; j += LANES) {

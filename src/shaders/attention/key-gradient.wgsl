@@ -20,21 +20,25 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   let first = (id / K) * 64u;
   if (first >= rows.x) { return; }
   let n = first + lane;
+  // VECTORS and SHARE, but not known to the compiler: unrolled, these loops would take a CPU's shader compiler minutes.
+  let vectors = select(0u, VECTORS, rows.x > 0u);
+  let shares = select(0u, SHARE, rows.x > 0u);
   let inside = n < rows.x;
   let mine = (min(n, rows.x - 1u) * K + kvHead) * VECTORS;
   let end = ends[min(n, rows.x - 1u)];
-  let last = min(ends[min(first + 63u, rows.x - 1u)], rows.x) - 1u;
+  let past = min(ends[min(first + 63u, rows.x - 1u)], rows.x);
+  let last = max(past, 1u) - 1u;
 
-  for (var share = 0u; share < SHARE; share++) {
+  for (var share = 0u; share < shares; share++) {
     let head = kvHead * SHARE + share;
-    for (var block = first; block <= last; block += BLOCK) {
+    for (var block = first; block < past; block += BLOCK) {
       var weights: array<f32, BLOCK>;
       var dscores: array<f32, BLOCK>;
       for (var j = 0u; j < BLOCK; j++) {
         weights[j] = 0.0;
         dscores[j] = 0.0;
       }
-      for (var i = 0u; i < VECTORS; i++) {
+      for (var i = 0u; i < vectors; i++) {
         let key = k[mine + i] * SCALE;
         let value = v[mine + i];
         for (var j = 0u; j < BLOCK; j += LANES) {
@@ -54,7 +58,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         dscores[j] = SCALE * weights[j] * (dscores[j] - statistic.y);
       }
       let fresh = share == 0u && block == first;
-      for (var i = 0u; i < VECTORS; i++) {
+      for (var i = 0u; i < vectors; i++) {
         var dkey = vecN(0.0);
         var dvalue = vecN(0.0);
         if (ADD_K || !fresh) { dkey = dk[mine + i]; }

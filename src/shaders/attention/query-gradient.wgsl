@@ -19,6 +19,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   if (item >= rows.x * SHARE) { return; }
   let last = min((item + 63u) / SHARE, rows.x - 1u);
   let m = (item + lane) / SHARE;
+  // VECTORS, but not known to the compiler: unrolled, these loops would take a CPU's shader compiler minutes.
+  let vectors = select(0u, VECTORS, rows.x > 0u);
   let inside = m < rows.x;
   let mine = (min(m, rows.x - 1u) * H + kvHead * SHARE + (item + lane) % SHARE) * VECTORS;
   let start = starts[min(m, rows.x - 1u)];
@@ -32,7 +34,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
       scores[j] = 0.0;
       dweights[j] = 0.0;
     }
-    for (var i = 0u; i < VECTORS; i++) {
+    for (var i = 0u; i < vectors; i++) {
       let query = q[mine + i] * SCALE;
       let d = dout[mine + i];
       for (var j = 0u; j < BLOCK; j += LANES) {
@@ -49,7 +51,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
       let weight = exp(min(scores[j] - statistic.x, 0.0));
       scores[j] = select(0.0, SCALE * weight * (dweights[j] - statistic.y), block + j >= start && block + j <= m);
     }
-    for (var i = 0u; i < VECTORS; i++) {
+    for (var i = 0u; i < vectors; i++) {
       var sum = vecN(0.0);
       if (ADD || block > begin) { sum = dq[mine + i]; }
       for (var j = 0u; j < BLOCK; j += LANES) {

@@ -20,6 +20,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   if (lane == 0u) { lastKey = min(positions[item / H], S - 1u); }
   let last = workgroupUniformLoad(&lastKey);
   let kvHead = (item % H) / SHARE;
+  // VECTORS, but not known to the compiler, which would unroll the loop and take seconds for it.
+  let vectors = select(0u, VECTORS, rows.x > 0u);
 
   var sums: array<f32, COLUMNS>;
   for (var c = 0u; c < COLUMNS; c++) { sums[c] = 0.0; }
@@ -30,7 +32,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     var score = LOWEST;
     if (n <= last) {
       score = 0.0;
-      for (var i = 0u; i < VECTORS; i++) { score += inner(q[item * VECTORS + i], k[(n * K + kvHead) * VECTORS + i]); }
+      for (var i = 0u; i < vectors; i++) { score += inner(q[item * VECTORS + i], k[(n * K + kvHead) * VECTORS + i]); }
       score *= SCALE;
     }
     let newLargest = max(largest, groupMax(lane, score));

@@ -1,9 +1,9 @@
 import type { Graph } from '../../autograd/graph';
-import { rowLength, type Tensor } from '../../runtime/program';
-import { flat } from './flat';
-import fillSource from './fill.wgsl?raw';
+import type { Tensor } from '../../runtime/program';
 import { threadGrid } from '../grid';
 import { specializeVector, vectorWidth } from '../vector';
+import fillSource from './fill.wgsl?raw';
+import { flat } from './flat';
 
 /** Sets every value of an f32 tensor's current rows. */
 export function fill(g: Graph, tensor: Tensor, value: number): void {
