@@ -41,6 +41,7 @@ export default defineConfig({
     command: `node scripts/start.mjs --port ${port}`,
     url: `http://127.0.0.1:${port}/`,
     reuseExistingServer: false,
-    timeout: 180_000,
+    // Installs and builds first.
+    timeout: 600_000,
   },
 });
