@@ -108,6 +108,24 @@ describe.skipIf(!one)('hone train, from files alone (skipped without the referen
     expect(adapter(killed).equals(adapter(out))).toBe(true);
   });
 
+  it('saves and stops when it is interrupted, and goes on from there', async () => {
+    const stopped = join(folder, 'stopped');
+    const { child, done } = startHone(['train', recipe, '--out', stopped]);
+    const timer = setInterval(() => {
+      if (!existsSync(join(stopped, 'metrics.jsonl')) || lines(stopped).length < 7) return;
+      clearInterval(timer);
+      child.kill('SIGINT');
+    }, 5);
+    const { code, stdout } = await done;
+    expect(code).toBe(0);
+    const steps = lines(stopped).length;
+    expect(stdout).toContain(`Stopped at step ${steps} of 30; go on with --resume.`);
+    expect((await hone('inspect', stopped)).stdout).toContain(`stopped, step ${steps} of 30, saved at ${steps}`);
+    const resumed = await hone('train', recipe, '--out', stopped, '--resume');
+    expect(resumed.stdout).toContain(`Going on after step ${steps}.`);
+    expect(lines(stopped).map(numbers)).toEqual(lines(out).map(numbers));
+  });
+
   it('refuses to resume under another recipe, naming the setting', async () => {
     const other = join(folder, 'other.json');
     writeFileSync(other, readFileSync(recipe, 'utf8').replace('"seed":1', '"seed":2'));
