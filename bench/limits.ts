@@ -12,6 +12,7 @@ const LANES = 64;
 
 /** f32 multiply-adds in registers: eight chains of vec4 that nothing has to be loaded for. */
 const FMA_STEPS = 1024;
+const FMA_FLOPS = 8 * 4 * 2 * FMA_STEPS * LANES * WORKGROUPS;
 const fmaCode = `
 @group(0) @binding(0) var<storage, read> source: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read_write> result: array<vec4<f32>>;
@@ -69,7 +70,7 @@ export async function deviceLimits(gpu: Gpu): Promise<{ limits: Limit[]; close: 
   const read = await time(readCode, READ_BYTES / (16 * 16 * LANES));
   return {
     limits: [
-      { name: 'multiply-add in registers', unit: 'GFLOP/s', sample: async () => (8 * 4 * 2 * FMA_STEPS * LANES * WORKGROUPS) / (await fma()) / 1e9 },
+      { name: 'multiply-add in registers', unit: 'GFLOP/s', sample: async () => FMA_FLOPS / (await fma()) / 1e9 },
       { name: 'reading 64 MiB', unit: 'GB/s', sample: async () => READ_BYTES / (await read()) / 1e9 },
     ],
     close: () => [source, result].forEach((buffer) => destroyBuffer(gpu, buffer)),

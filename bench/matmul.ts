@@ -150,7 +150,8 @@ async function ours(
   const [forward, backward] = g.dispatches as [Dispatch, Dispatch];
   const chosen = product === 'forward' ? forward : backward;
   const out = floatTensor(gpu, 'out', M, product === 'forward' ? N : K, null);
-  const bindings = chosen.bindings.map(({ tensor, access }) => ({ tensor: access === 'write' ? out : tensor === start ? x : tensor, access }));
+  const bound = (tensor: Tensor): Tensor => (tensor === start ? x : tensor);
+  const bindings = chosen.bindings.map(({ tensor, access }) => ({ tensor: access === 'write' ? out : bound(tensor), access }));
   const dispatches = [{ ...chosen, bindings }];
   const arena = new Arena();
   const plan = await Plan.record(gpu, dispatches, arena, arena.layout(dispatches));
@@ -202,7 +203,13 @@ function theirs(
 }
 
 /** Some entries against float64. */
-function check(got: Float32Array, left: Float32Array, weight: Float32Array, product: Product, [M, N, K]: readonly [number, number, number]): void {
+function check(
+  got: Float32Array,
+  left: Float32Array,
+  weight: Float32Array,
+  product: Product,
+  [M, N, K]: readonly [number, number, number],
+): void {
   const [inner, columns] = product === 'forward' ? [K, N] : [N, K];
   for (let sample = 0; sample < 64; sample++) {
     const row = (sample * 7919) % M;
@@ -213,7 +220,8 @@ function check(got: Float32Array, left: Float32Array, weight: Float32Array, prod
     }
     // Random signs: the sum grows, and its roundings grow, as the root of the count.
     if (!(Math.abs(got[row * columns + column]! - sum) < 1e-5 * Math.sqrt(inner))) {
-      throw new Error(`${product} ${M} x ${N} x ${K}: row ${row}, column ${column} is ${got[row * columns + column]}, and float64 makes it ${sum}.`);
+      const found = got[row * columns + column];
+      throw new Error(`${product} ${M} x ${N} x ${K}: row ${row}, column ${column} is ${found}, and float64 makes it ${sum}.`);
     }
   }
 }

@@ -22,6 +22,7 @@ export async function jaxPeer(gpu: GPU, peersFolder: string): Promise<MatmulPeer
   if (!existsSync(join(peersFolder, 'node_modules/@jax-js/jax'))) {
     execFileSync('npm', ['ci', '--no-audit', '--no-fund'], { cwd: peersFolder, stdio: 'ignore' });
   }
-  const module = (await import(/* @vite-ignore */ pathToFileURL(join(peersFolder, 'jax.mjs')).href)) as { jaxPeer: (gpu: GPU) => Promise<MatmulPeer> };
+  const path = pathToFileURL(join(peersFolder, 'jax.mjs')).href;
+  const module = (await import(/* @vite-ignore */ path)) as { jaxPeer: (gpu: GPU) => Promise<MatmulPeer> };
   return module.jaxPeer(gpu);
 }

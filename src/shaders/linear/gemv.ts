@@ -42,6 +42,8 @@ function broadcastGemv({ rows, outputs, broadcast: lanes }: GemvTile, weight: Qu
   const quads = Math.ceil(K / 4);
   const wordsPerStep = 8 / weight.quadsPerWord;
   const scaled = weight.wordsPerBlock > 0;
+  const own = (m: number, part: number): string =>
+    `    let own_${m}_${part} = select(vec4<f32>(0.0), x4(left_${m}, min(quad_${part}, ${quads - 1}u)), quad_${part} < ${quads}u);`;
   const quadOf = (w: number, h: number): number => (weight.quadsPerWord === 2 ? w + 4 * h : w);
   const product = (w: number, h: number): string => {
     const quad = quadOf(w, h);
@@ -63,7 +65,7 @@ ${each(rows, (m) => `  let left_${m} = min(${m}u, rows.x - 1u);`)}
   ${each(rows, (m) => each(outputs, (j) => `var s${m}_${j} = 0.0;`, ' '), ' ')}
   for (var step = 0u; step < ${Math.ceil(quads / 8)}u; step++) {
 ${each(8 / lanes, (part) => `    let quad_${part} = step * 8u + ${part * lanes}u + lane;`)}
-${each(rows, (m) => each(8 / lanes, (part) => `    let own_${m}_${part} = select(vec4<f32>(0.0), x4(left_${m}, min(quad_${part}, ${quads - 1}u)), quad_${part} < ${quads}u);`))}
+${each(rows, (m) => each(8 / lanes, (part) => own(m, part)))}
 ${each(outputs, (j) => `    let scale_${j} = weight_scale(right_${j}, step);`)}
 ${each(
   wordsPerStep,
@@ -82,6 +84,8 @@ ${each(rows, (m) => each(outputs, (j) => `  store(${m}u, n + ${j * lanes}u, s${m
 /** A workgroup for some rows of the weight: 64 lanes stride over the words, and their sums are added as a tree. */
 function treeGemv({ rows, outputs }: GemvTile, weight: QuadReader, N: number, bindings: string): string {
   const sums = rows * outputs;
+  const product = (m: number): string =>
+    `      { let l = x4(min(${m}u, rows.x - 1u), quad); ${each(outputs, (j) => `s${m * outputs + j} += dot(l, r${j});`, ' ')} }`;
   const scale = weight.wordsPerBlock ? `word / ${weight.wordsPerBlock}u` : '0u';
   return `// Grid: ${LANES} invocations a workgroup, ${outputs} rows of the weight each, folded over y. Barriers: one a level of the tree.
 ${bindings}
@@ -100,7 +104,7 @@ ${each(
   (h) => `    {
       let quad = weight_index(word, ${h}u);
 ${each(outputs, (j) => `      let r${j} = weight_quad(raw_${j}, ${h}u, scale_${j});`)}
-${each(rows, (m) => `      { let l = x4(min(${m}u, rows.x - 1u), quad); ${each(outputs, (j) => `s${m * outputs + j} += dot(l, r${j});`, ' ')} }`)}
+${each(rows, product)}
     }`,
 )}
   }

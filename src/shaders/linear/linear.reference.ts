@@ -1,5 +1,11 @@
 /** y = into + scale · x · Wᵀ in float64: x [M, K], w [N, K], into and y [M, N]. */
-export function linearReference(x: ArrayLike<number>, w: ArrayLike<number>, [M, N, K]: readonly [number, number, number], scale = 1, into?: ArrayLike<number>): Float64Array {
+export function linearReference(
+  x: ArrayLike<number>,
+  w: ArrayLike<number>,
+  [M, N, K]: readonly [number, number, number],
+  scale = 1,
+  into?: ArrayLike<number>,
+): Float64Array {
   const y = new Float64Array(M * N);
   for (let m = 0; m < M; m++) {
     for (let n = 0; n < N; n++) {

@@ -25,7 +25,8 @@ function matrixOf(weight: Weight): Matrix {
   if (isFrozen(weight)) {
     const { rows, columns, type } = weight;
     const reader = frozenReader(type, columns, 2);
-    return { rows, columns, type, shards: weight.shards.map((shard) => ({ first: shard.firstRow, rows: shard.rows, parts: shard.parts, reader })) };
+    const shards = weight.shards.map((shard) => ({ first: shard.firstRow, rows: shard.rows, parts: shard.parts, reader }));
+    return { rows, columns, type, shards };
   }
   const rows = weight.shape[0];
   if (typeof rows !== 'number') throw new Error(`${weight.name} has ${rows.name} rows; a matrix to multiply by has a fixed number.`);
@@ -94,6 +95,6 @@ function backwardWeight(g: Graph, dy: Tensor, x: Tensor, { rows: N, columns: K }
   g.dispatch(sum, rows, () => linearGrid(Math.ceil((N * K) / 64)), bindings([partial], dw), (N * K) / chunk);
 }
 
-function bindings(read: readonly Tensor[], { tensor, add }: GradTarget): { read: readonly Tensor[]; update?: readonly Tensor[]; write?: readonly Tensor[] } {
+function bindings(read: readonly Tensor[], { tensor, add }: GradTarget): Parameters<Graph['dispatch']>[3] {
   return add ? { read, update: [tensor] } : { read, write: [tensor] };
 }

@@ -36,7 +36,8 @@ interface TypeWgsl {
 
 const quads = (columns: number): number => Math.ceil(columns / 4);
 
-const twoScalesAWord = (columns: number, scales: string): string => `let pair = unpack2x16float(${scales}[row * ${Math.ceil(columns / 64)}u + block / 2u]);
+const twoScalesAWord = (columns: number, scales: string): string => `
+  let pair = unpack2x16float(${scales}[row * ${Math.ceil(columns / 64)}u + block / 2u]);
   return vec2<f32>(select(pair.x, pair.y, (block & 1u) == 1u), 0.0);`;
 
 const BYTES = 'vec4<u32>(0u, 8u, 16u, 24u)';
@@ -142,6 +143,7 @@ export function matrixWgsl(name: string, binding: number, { stride, first, count
 fn ${name}4(row: u32, quad: u32) -> vec4<f32> { return ${name}[row * ${stride / 4}u + ${first / 4}u + quad]; }
 `;
   }
+  const present = `vec4<u32>(column, column + 1u, column + 2u, column + 3u) < vec4<u32>(${count}u)`;
   const at = (i: number): string => `${name}[start + min(column + ${i}u, ${count - 1}u)]`;
   return `${declare('f32')}
 fn ${name}1(row: u32, column: u32) -> f32 { return ${name}[row * ${stride}u + ${first}u + column]; }
@@ -149,7 +151,7 @@ fn ${name}4(row: u32, quad: u32) -> vec4<f32> {
   let start = row * ${stride}u + ${first}u;
   let column = quad * 4u;
   let values = vec4<f32>(${[0, 1, 2, 3].map(at).join(', ')});
-  return ${count % 4 === 0 ? 'values' : `select(vec4<f32>(0.0), values, vec4<u32>(column, column + 1u, column + 2u, column + 3u) < vec4<u32>(${count}u))`};
+  return ${count % 4 === 0 ? 'values' : `select(vec4<f32>(0.0), values, ${present})`};
 }
 `;
 }

@@ -62,7 +62,9 @@ function kernel(p: Product, prelude = ''): string {
   const body = `
       ${each(owners, (g) => `let own_${g} = ${p.left(`left_${g}`)};`, '\n      ')}
       ${each(rows, (i) => `{ let l = ${left(i)}; ${each(width, (j) => `s${i}_${j} += dot(l, r${j});`, ' ')} }`, '\n      ')}`;
-  return `${broadcast ? 'enable subgroups;\n' : ''}// Grid: ${broadcast ? 'one subgroup' : `${lanesX} x ${lanesY} invocations`} a workgroup, row tiles before column tiles, folded over y. No barriers.
+  const workgroup = broadcast ? 'one subgroup' : `${lanesX} x ${lanesY} invocations`;
+  const features = broadcast ? 'enable subgroups;\n' : '';
+  return `${features}// Grid: ${workgroup} a workgroup, row tiles before column tiles, folded over y. No barriers.
 @group(0) @binding(0) var<uniform> rows: vec4<u32>;
 ${p.bindings}
 
@@ -142,7 +144,8 @@ export function nnRegisters(tile: RegisterTile, weight: QuadReader, N: number, K
   const { quadsPerWord: halves, wordsPerBlock, words } = weight;
   const width = columns * halves * 4;
   const block = (c: number): string => (wordsPerBlock ? `word_${c} / ${wordsPerBlock}u` : '0u');
-  const load = (c: number, q: number): string => `      let raw_${c}_${q} = weight_word(n${q}, word_${c}); let scale_${c}_${q} = weight_scale(n${q}, ${block(c)});
+  const load = (c: number, q: number): string => `      let raw_${c}_${q} = weight_word(n${q}, word_${c});
+      let scale_${c}_${q} = weight_scale(n${q}, ${block(c)});
 ${each(halves, (h) => `      let t${c}_${h}_${q} = weight_quad(raw_${c}_${q}, ${h}u, scale_${c}_${q});`)}`;
   const turn = (j: number): string => {
     const quad = `t${Math.floor(j / (4 * halves))}_${Math.floor(j / 4) % halves}`;

@@ -74,6 +74,7 @@ function kernel(p: Product, prelude = ''): string {
   // Chained by fma: four instructions where dot and a sum would be five.
   const product = (i: number, j: number): string =>
     `s${i}_${j} = fma(l${i}.w, r.w, fma(l${i}.z, r.z, fma(l${i}.y, r.y, fma(l${i}.x, r.x, s${i}_${j}))));`;
+  const products = (j: number): string => each(rows, (i) => product(i, j), ' ');
   return `// Grid: 8 x 8 invocations a workgroup, row tiles before column tiles, folded over y. Barriers: two a step of the loop over quads.
 @group(0) @binding(0) var<uniform> rows: vec4<u32>;
 ${p.bindings}
@@ -82,7 +83,10 @@ var<workgroup> left_tile: array<vec4<f32>, ${DEPTH * height}>;
 var<workgroup> right_tile: array<vec4<f32>, ${DEPTH * width}>;
 
 @compute @workgroup_size(${THREADS}, ${THREADS})
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_id) local: vec3<u32>, @builtin(local_invocation_index) lane: u32,
+) {
   var index = group.y * groups.x + group.x;
 ${prelude}  let row_tiles = (${p.rowCount} + ${height - 1}u) / ${height}u;
   if (index >= row_tiles * ${Math.ceil(p.columnCount / width)}u) { return; }
@@ -96,7 +100,7 @@ ${fill('right_tile', p.right, width, 'column')}
     let depth = min(${DEPTH}u, ${p.lastQuad} - quad);
     for (var d = 0u; d < depth; d++) {
       ${each(rows, (i) => `let l${i} = left_tile[d * ${height}u + local.y + ${i * THREADS}u];`, '\n      ')}
-      ${each(columns, (j) => `{ let r = right_tile[d * ${width}u + local.x + ${j * THREADS}u]; ${each(rows, (i) => product(i, j), ' ')} }`, '\n      ')}
+      ${each(columns, (j) => `{ let r = right_tile[d * ${width}u + local.x + ${j * THREADS}u]; ${products(j)} }`, '\n      ')}
     }
     workgroupBarrier();
   }
@@ -157,7 +161,10 @@ ${weight.wgsl}
   });
 }
 
-/** dw[n, k] = SCALE · Σm dy[m, n] · x[m, k] over one chunk of tokens (a multiple of 4); the chunks' [N, K] sums lie one after the other. */
+/**
+ * dw[n, k] = SCALE · Σm dy[m, n] · x[m, k] over one chunk of tokens (a multiple of 4); the chunks' [N, K] sums lie one
+ * after the other.
+ */
 export function tnShared(tile: SharedTile, N: number, K: number, chunk: number, add: boolean): string {
   const [height, width] = sharedTileSize(tile);
   const tiles = Math.ceil(N / height) * Math.ceil(K / width);

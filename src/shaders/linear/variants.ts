@@ -66,18 +66,20 @@ function broadcastRows({ subgroupSize }: DeviceTraits, multiplications: number):
 }
 
 /** y = x·Wᵀ for up to `rows` rows, and a weight of N rows and K columns. */
-export const ntKernel = remembered((traits: DeviceTraits, rows: number, weight: QuadReader, N: number, K: number, store: Store): ProductKernel => {
-  if (rows <= GEMV_ROWS) {
-    const tile = { rows, outputs: broadcasts(traits) ? 2 : 4, broadcast: broadcasts(traits) ? traits.subgroupSize : 0 };
-    return { kind: 'gemv', code: gemv(tile, weight, N, K, store), groups: () => gemvGroups(tile, N) };
-  }
-  if (shares(traits)) {
-    const tile = sharedTile(rows, N);
-    return { kind: 'matmul', code: ntShared(tile, weight, N, K, store), groups: sharedGroups(tile, N) };
-  }
-  const tile = ntTile(traits, rows, weight, N, K);
-  return { kind: 'matmul', code: ntRegisters(tile, weight, N, K, store), groups: registerGroups(tile, N) };
-});
+export const ntKernel = remembered(
+  (traits: DeviceTraits, rows: number, weight: QuadReader, N: number, K: number, store: Store): ProductKernel => {
+    if (rows <= GEMV_ROWS) {
+      const tile = { rows, outputs: broadcasts(traits) ? 2 : 4, broadcast: broadcasts(traits) ? traits.subgroupSize : 0 };
+      return { kind: 'gemv', code: gemv(tile, weight, N, K, store), groups: () => gemvGroups(tile, N) };
+    }
+    if (shares(traits)) {
+      const tile = sharedTile(rows, N);
+      return { kind: 'matmul', code: ntShared(tile, weight, N, K, store), groups: sharedGroups(tile, N) };
+    }
+    const tile = ntTile(traits, rows, weight, N, K);
+    return { kind: 'matmul', code: ntRegisters(tile, weight, N, K, store), groups: registerGroups(tile, N) };
+  },
+);
 
 function ntTile(traits: DeviceTraits, rows: number, weight: QuadReader, N: number, K: number): RegisterTile {
   if (!broadcasts(traits)) return registerTile(traits, Math.min(8, rows), Math.min(4, Math.ceil(N / 8)));

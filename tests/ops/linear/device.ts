@@ -78,7 +78,8 @@ class Guarded {
     const all = new Float32Array(await readBuffer(this.gpu, this.buffer, 0, this.buffer.size));
     const length = this.bytes / 4;
     all.forEach((value, i) => {
-      if ((i < GUARD / 4 || i >= GUARD / 4 + length) && value !== SENTINEL) throw new Error(`${this.tensor.name}: wrote outside at ${i - GUARD / 4}`);
+      const outside = i < GUARD / 4 || i >= GUARD / 4 + length;
+      if (outside && value !== SENTINEL) throw new Error(`${this.tensor.name}: wrote outside at ${i - GUARD / 4}`);
     });
     return all.slice(GUARD / 4, GUARD / 4 + length);
   }
@@ -145,7 +146,8 @@ export async function runLinear(run: LinearRun): Promise<LinearResult> {
   const y = new Guarded(gpu, 'y', [rows, N], max * N, run.into ?? new Float32Array(max * N));
   const trained = 'values' in run.weight ? new Guarded(gpu, 'w', [N, K], N * K, run.weight.values) : null;
   const dw = new Guarded(gpu, 'dw', [N, K], N * K, run.dwBefore ?? new Float32Array(N * K));
-  const frozen = 'type' in run.weight ? uploadWeight(gpu, run.weight.type, run.weight.bytes, N, run.weight.columns ?? K, run.weight.shardRows) : null;
+  const stored = 'type' in run.weight ? run.weight : null;
+  const frozen = stored && uploadWeight(gpu, stored.type, stored.bytes, N, stored.columns ?? K, stored.shardRows);
 
   const g = new Graph({ ...traitsOf(gpu), ...run.traits });
   // dx reaches its buffer as a parameter's gradient does: added to what is there.

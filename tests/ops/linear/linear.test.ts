@@ -92,7 +92,8 @@ describe.each(VARIANTS)('linear by $name', ({ traits, shapes, types }) => {
       const N = 45;
       const weight = storedWeight(type, N, K, 2);
       for (const M of [37, 2]) {
-        await expectReference({ M, N, K, x: values(M * K, 1), dy: values(M * N, 3), weight: { type, bytes: weight.bytes }, traits }, weight.values);
+        const run = { M, N, K, x: values(M * K, 1), dy: values(M * N, 3), weight: { type, bytes: weight.bytes }, traits };
+        await expectReference(run, weight.values);
       }
     });
   }
@@ -101,7 +102,8 @@ describe.each(VARIANTS)('linear by $name', ({ traits, shapes, types }) => {
     const [M, N, K] = [21, 33, 20];
     const into = values(64 * N, 4);
     const weight = values(N * K, 2);
-    const run: LinearRun = { M, maxM: 64, N, K, x: values(64 * K, 1), dy: values(64 * N, 3), weight: { values: weight }, into, scale: -1.75, dwBefore: values(N * K, 5), traits };
+    const [x, dy, dwBefore] = [values(64 * K, 1), values(64 * N, 3), values(N * K, 5)];
+    const run: LinearRun = { M, maxM: 64, N, K, x, dy, weight: { values: weight }, into, scale: -1.75, dwBefore, traits };
     await expectReference(run, weight);
     expect([...(await runLinear(run)).unused]).toEqual([...into.subarray(M * N)]);
   });
@@ -111,8 +113,8 @@ describe('linear', () => {
   it('sums the row shards of a large matrix', async () => {
     const [M, N, K] = [19, 45, 64];
     const weight = storedWeight('Q8_0', N, K, 2);
-    const run: LinearRun = { M, N, K, x: values(M * K, 1), dy: values(M * N, 3), weight: { type: 'Q8_0', bytes: weight.bytes, shardRows: 18 } };
-    await expectReference(run, weight.values);
+    const sharded = { type: 'Q8_0' as const, bytes: weight.bytes, shardRows: 18 };
+    await expectReference({ M, N, K, x: values(M * K, 1), dy: values(M * N, 3), weight: sharded }, weight.values);
   });
 
   it('sums many tokens in chunks, and gives the same bits three times', async () => {
@@ -153,8 +155,7 @@ describe('linear', () => {
   it('refuses matrices that do not fit', async () => {
     const [M, N, K] = [2, 8, 32];
     const { bytes } = storedWeight('Q8_0', N, 64, 2);
-    await expect(runLinear({ M, N, K, x: values(M * K, 1), dy: values(M * N, 3), weight: { type: 'Q8_0', bytes, columns: 64 } })).rejects.toThrow(
-      'weight has 64 columns, and x has rows of 32.',
-    );
+    const run: LinearRun = { M, N, K, x: values(M * K, 1), dy: values(M * N, 3), weight: { type: 'Q8_0', bytes, columns: 64 } };
+    await expect(runLinear(run)).rejects.toThrow('weight has 64 columns, and x has rows of 32.');
   });
 });
