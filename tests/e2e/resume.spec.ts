@@ -3,8 +3,9 @@ import { goTo, readMetrics, startRun, waitForEnd } from './studio';
 
 const STEPS = 30;
 const SETTINGS = {
+  dataset: { eval_fraction: 0.03 },
   lora: { r: 4, lora_alpha: 8, lora_dropout: 0.1 },
-  training: { learning_rate: 1e-3, max_steps: STEPS, max_length: 64, gradient_accumulation_steps: 1, save_steps: 6, eval_steps: 10, packing: false, seed: 7 },
+  training: { learning_rate: 1e-3, max_steps: STEPS, max_length: 64, gradient_accumulation_steps: 1, save_steps: 6, eval_steps: 10, sample_steps: STEPS, packing: false, seed: 7 },
 };
 
 // Software GPUs on busy cores are slow; what is tested is that it happens, not how fast.

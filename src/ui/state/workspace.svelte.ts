@@ -35,6 +35,7 @@ class Workspace {
   forecastFailure = $state.raw<Failure | null>(null);
   /** Counts the calls of a kind, so that a late answer to an old question is dropped. */
   private calls = { model: 0, data: 0, forecast: 0 };
+  // News of progress may arrive after the answer, through a port of its own: it counts only while progress is shown.
   /** The question that `dataset` answers. */
   private dataKey = '';
 
@@ -81,7 +82,7 @@ class Workspace {
       const model = await studio.openModel(
         input,
         proxy((progress: Progress) => {
-          if (current()) this.modelProgress = progress;
+          if (current() && this.modelProgress) this.modelProgress = progress;
         }),
       );
       if (!current()) return;
@@ -116,7 +117,7 @@ class Workspace {
     try {
       const options = this.dataOptions();
       const report = proxy((progress: Progress) => {
-        if (current()) this.dataProgress = progress;
+        if (current() && this.dataProgress) this.dataProgress = progress;
       });
       const dataset = await studio.openDataset(input, model.id, options, report);
       if (!current()) return;
