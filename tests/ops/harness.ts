@@ -171,13 +171,13 @@ function testCase<C extends OpCase>(suite: OpSuite<C>, c: C, traits: Partial<Dev
     expect(compare(result, suite.reference(perturbed(c), c), suite.tolerance)).not.toBeNull();
   });
 
-  it.runIf(names.length > 0)('has the gradients of the reference, and not those of other inputs', () => {
+  if (names.length > 0) it('has the gradients of the reference, and not those of other inputs', () => {
     for (const name of names) expect(compareGradient(suite, c, valuesOf(c), name, gradients[name]!)).toBeNull();
     const other = names.map((name) => compareGradient(suite, c, valuesOf(c), name, gradients[name]!.map((value) => value * 1.01 + 1e-30)));
     expect(other.some((complaint) => complaint !== null) || names.every((name) => rms(gradients[name]!) === 0)).toBe(true);
   });
 
-  it.runIf(adding && names.length > 0 && !suite.inPlace)('adds its gradients to what is there', async () => {
+  if (adding && names.length > 0 && !suite.inPlace) it('adds its gradients to what is there', async () => {
     const added = record(suite, c, new GuardedGraph(await testGpu(), traits), 'added');
     await added.graph.run();
     const sums = await gradientsOf(added, BEFORE);
