@@ -6,5 +6,6 @@ export default defineConfig({
   base: './',
   plugins: [svelte()],
   worker: { format: 'es' },
-  build: { target: 'es2023', sourcemap: true },
+  // The page carries the worker inside itself, shaders and all.
+  build: { target: 'es2023', sourcemap: true, chunkSizeWarningLimit: 2000 },
 });
