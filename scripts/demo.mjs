@@ -27,11 +27,11 @@ const RECIPE = {
   sample_prompts: ['What colour is the bear?'],
 };
 
+const TYPES = ['F32', 'F16', 'BF16', 'Q8_0', 'Q4_0'];
 const EXPORTS = [
   ['peft', 'adapter.zip'],
   ['gguf-adapter', 'adapter.gguf'],
-  ['gguf', 'model-f16.gguf', '--type', 'F16'],
-  ['gguf', 'model-q8_0.gguf', '--type', 'Q8_0'],
+  ...TYPES.map((type) => ['gguf', `model-${type.toLowerCase()}.gguf`, '--type', type]),
 ];
 
 /** Runs a command of the CLI; ends with its exit code where it fails, for it has said why. */
