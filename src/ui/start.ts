@@ -21,12 +21,12 @@ export async function startDemo(): Promise<void> {
   Object.assign(draft.recipe.training, {
     learning_rate: 2e-3,
     max_length: Math.min(128, workspace.model.contextLength),
-    max_steps: 60,
+    max_steps: 40,
     per_device_train_batch_size: 1,
     gradient_accumulation_steps: 1,
-    eval_steps: 20,
-    sample_steps: 20,
-    save_steps: 20,
+    eval_steps: 10,
+    sample_steps: 10,
+    save_steps: 10,
   });
   draft.recipe.dataset.eval_fraction = 0.05;
   await workspace.openData({ kind: 'demo' });

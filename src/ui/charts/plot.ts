@@ -1,4 +1,5 @@
 import type uPlot from 'uplot';
+import { formatRate } from '../format';
 
 /** One line of a chart. */
 export interface LineStyle {
@@ -29,13 +30,12 @@ interface PlotOptions {
   height: number;
   lines: LineStyle[];
   logarithmic: boolean;
-  format: (value: number) => string;
   onCursor: (index: number | null) => void;
   onZoom: (zoomed: boolean) => void;
 }
 
 /** uPlot's options for a chart of the page: no legend of its own, a cursor shared by all charts, zoom by dragging. */
-export function plotOptions({ host, width, height, lines, logarithmic, format, onCursor, onZoom }: PlotOptions): uPlot.Options {
+export function plotOptions({ host, width, height, lines, logarithmic, onCursor, onZoom }: PlotOptions): uPlot.Options {
   const muted = resolveColor(host, '--muted');
   const grid = { stroke: resolveColor(host, '--line'), width: 1 };
   const { fontFamily } = getComputedStyle(host);
@@ -49,7 +49,7 @@ export function plotOptions({ host, width, height, lines, logarithmic, format, o
     scales: { x: { time: false }, y: { distr: logarithmic ? 3 : 1 } },
     axes: [
       { ...axis, size: 28, space: 44, values: (_, splits) => splits.map(shortNumber) },
-      { ...axis, size: 56, space: 32, values: (_, splits) => splits.map((value) => (value === null ? '' : format(value))) },
+      { ...axis, size: 56, space: 32, values: (_, splits) => splits.map(tickLabel) },
     ],
     series: [
       {},
@@ -73,7 +73,13 @@ export function plotOptions({ host, width, height, lines, logarithmic, format, o
   };
 }
 
-/** 1200 → "1.2k": axis labels stay narrow. */
+/** A y axis label: small values as people write rates, none where a logarithmic axis leaves a line without one. */
+function tickLabel(value: number | null): string {
+  if (value === null) return '';
+  return value !== 0 && Math.abs(value) < 0.01 ? formatRate(value) : shortNumber(value);
+}
+
+/** 12000 → "12k": axis labels stay narrow. */
 function shortNumber(value: number): string {
   return Math.abs(value) >= 10_000 ? `${Number((value / 1000).toFixed(1))}k` : String(Number(value.toFixed(2)));
 }
