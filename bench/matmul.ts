@@ -46,9 +46,9 @@ const PRODUCTS: readonly Product[] = ['forward', 'backward'];
 /** Work of one timed run: long enough that a submit's own cost is small beside it. */
 const FLOPS_PER_SAMPLE = 4e8;
 
-/** Someone who makes one product again and again. `run` returns when the device is done with `times` of them. */
+/** Someone who makes one product a number of times. `run` returns when the device is done with them. */
 interface Contestant {
-  run: (times: number) => Promise<void>;
+  run: () => Promise<void>;
   /** The product's values, for checking. */
   read: () => Promise<Float32Array>;
   close: () => void;
@@ -93,6 +93,8 @@ async function benchProduct(
   rounds: number,
 ): Promise<MatmulFigure[]> {
   const [M, N, K] = shape;
+  const flops = 2 * M * N * K;
+  const times = Math.max(1, Math.round(FLOPS_PER_SAMPLE / flops));
   const random = new Random(1);
   const left = Float32Array.from({ length: M * (product === 'forward' ? K : N) }, () => random.uniform() - 0.5);
   const contestants: { name: WeightType | 'peer'; made: Contestant; samples: number[] }[] = [];
@@ -101,21 +103,19 @@ async function benchProduct(
     const bytes = randomWeight(type, N, K, random);
     const values = dequantize(type, bytes);
     if (type === 'F32') floats = values;
-    const made = await ours(gpu, product, shape, left, type, bytes);
+    const made = await ours(gpu, product, shape, left, type, bytes, times);
     check(await made.read(), left, values, product, shape);
     contestants.push({ name: type, made, samples: [] });
   }
   if (peer) {
-    const made = theirs(peer, product, shape, left, floats);
+    const made = theirs(peer, product, shape, left, floats, times);
     check(await made.read(), left, floats, product, shape);
     contestants.push({ name: 'peer', made, samples: [] });
   }
-  const flops = 2 * M * N * K;
-  const times = Math.max(1, Math.round(FLOPS_PER_SAMPLE / flops));
   for (let round = 0; round < rounds; round++) {
     for (const { made, samples } of contestants) {
       const start = performance.now();
-      await made.run(times);
+      await made.run();
       samples.push((flops * times) / (performance.now() - start) / 1e6);
     }
   }
@@ -127,7 +127,7 @@ async function benchProduct(
   });
 }
 
-/** Our product, as a training step makes it: through the op, its plan, and the pacer. */
+/** Our product, as a training step makes it: dispatches one after the other in a plan, submitted by the pacer. */
 async function ours(
   gpu: Gpu,
   product: Product,
@@ -135,6 +135,7 @@ async function ours(
   left: Float32Array,
   type: WeightType,
   bytes: Uint8Array,
+  times: number,
 ): Promise<Contestant> {
   const weight = uploadWeight(gpu, type, bytes, N, K);
   const x = floatTensor(gpu, 'x', M, K, product === 'forward' ? left : null);
@@ -152,20 +153,19 @@ async function ours(
   const out = floatTensor(gpu, 'out', M, product === 'forward' ? N : K, null);
   const bound = (tensor: Tensor): Tensor => (tensor === start ? x : tensor);
   const bindings = chosen.bindings.map(({ tensor, access }) => ({ tensor: access === 'write' ? out : bound(tensor), access }));
-  const dispatches = [{ ...chosen, bindings }];
+  const dispatches = Array.from({ length: times }, () => ({ ...chosen, bindings }));
   const arena = new Arena();
   const plan = await Plan.record(gpu, dispatches, arena, arena.layout(dispatches));
   const pacer = new Pacer(gpu);
-  const run = async (times: number): Promise<void> => {
-    for (let i = 0; i < times; i++) await plan.run(pacer);
+  const run = async (): Promise<void> => {
+    await plan.run(pacer);
     await pacer.drain();
   };
+  // The pacer learns the device's speed, as it does in a run's first steps.
+  for (let warm = 0; warm < 3; warm++) await run();
   return {
     run,
-    read: async () => {
-      await run(1);
-      return new Float32Array(await readBuffer(gpu, out.range!.buffer, 0, out.range!.size));
-    },
+    read: async () => new Float32Array(await readBuffer(gpu, out.range!.buffer, 0, out.range!.size)),
     close: () => {
       plan.destroy();
       for (const tensor of [x, dy, out, ...weight.shards.flatMap(({ parts }) => parts)]) destroyBuffer(gpu, tensor.range!.buffer);
@@ -179,14 +179,16 @@ function theirs(
   [M, N, K]: readonly [number, number, number],
   left: Float32Array,
   weight: Float32Array,
+  times: number,
 ): Contestant {
   const a = peer.matrix(left, M, product === 'forward' ? K : N);
   const b = peer.matrix(weight, N, K);
   const multiply = product === 'forward' ? peer.nt : peer.nn;
   return {
-    run: async (times) => {
+    run: async () => {
       const results = Array.from({ length: times }, () => multiply(a, b));
-      await peer.done(results.at(-1)!);
+      // All of them: what nobody waits for is not even computed.
+      await Promise.all(results.map((result) => peer.done(result)));
       results.forEach((result) => peer.free(result));
     },
     read: async () => {
