@@ -1,7 +1,15 @@
 import { expect, test } from '@playwright/test';
+import { findChromium } from '../../scripts/chromium.mjs';
 import { expectAccessible } from './studio';
 
-test.use({ launchOptions: { args: ['--no-sandbox', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-features=WebGPU,WebGPUService', '--disable-gpu'] } });
+const executablePath = await findChromium();
+
+test.use({
+  launchOptions: {
+    ...(executablePath !== null && { executablePath }),
+    args: ['--no-sandbox', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-features=WebGPU,WebGPUService', '--disable-gpu'],
+  },
+});
 
 test('a browser without WebGPU says so, says what to do, and still shows data', async ({ page }) => {
   await page.goto('/');
