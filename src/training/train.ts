@@ -71,8 +71,12 @@ export async function train(job: TrainingJob, gpu: Gpu, control: TrainingControl
     const sample = async (): Promise<void> => {
       for await (const point of run.samples(job, at.step)) on({ type: 'sample', point });
     };
+    let savedStep = at.step;
     const save = async (): Promise<void> => {
+      // A best evaluation may already have saved this step.
+      if (savedStep === at.step) return;
       await job.checkpoints.save(await checkpoint(run, recipe, at));
+      savedStep = at.step;
       on({ type: 'saved', step: at.step });
     };
 
@@ -81,7 +85,6 @@ export async function train(job: TrainingJob, gpu: Gpu, control: TrainingControl
       await sample();
     }
     const speed = new StepTimes();
-    let savedStep = at.step;
     while (at.step < totalSteps) {
       await control.open();
       if (control.stopping) break;
@@ -111,12 +114,9 @@ export async function train(job: TrainingJob, gpu: Gpu, control: TrainingControl
       const last = at.step === totalSteps;
       if (last || at.step % due.evaluate === 0) await evaluate();
       if (last || at.step % due.sample === 0) await sample();
-      if (last || at.step % due.save === 0) {
-        await save();
-        savedStep = at.step;
-      }
+      if (last || at.step % due.save === 0) await save();
     }
-    if (control.stopping === 'keep' && at.step > savedStep) await save();
+    if (control.stopping === 'keep') await save();
     return { step: at.step, totalSteps, finished: at.step === totalSteps, best: at.best };
   } finally {
     run.destroy();

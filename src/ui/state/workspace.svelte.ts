@@ -178,9 +178,8 @@ class Workspace {
     else if (!model.hasTokenizer) list.push({ step: 'model', text: 'The model has no tokenizer' });
     if (!dataset) list.push({ step: 'data', text: 'Add data' });
     else if (dataset.tokens.trained === 0) {
+      // Single rows that cannot be used are named and left out; only a set with nothing in it stops a run.
       list.push({ step: 'data', text: 'Nothing here would be learned: every reply is empty or cut off' });
-    } else {
-      for (const problem of dataset.problems) if (problem.severity === 'block') list.push({ step: 'data', text: problem.message });
     }
     if (model && dataset && forecast?.verdict === 'too big') list.push({ step: 'settings', text: 'Needs more memory than the budget' });
     if (this.forecastFailure && list.length === 0) list.push({ step: 'settings', text: this.forecastFailure.message });
