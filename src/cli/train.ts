@@ -7,7 +7,7 @@ import { requireCheckpointRoom } from '../storage/checkpoints';
 import { FolderParts, FolderRuns } from '../storage/folder';
 import { Checkpoints, type CheckpointStore } from '../storage/checkpoints';
 import { replaceFile } from '../storage/node-file';
-import type { RunRecord, RunStore } from '../storage/runs';
+import { newRun, type RunRecord, type RunStore } from '../storage/runs';
 import { dataPlan, stepCount } from '../training/data-order';
 import { TrainingControl } from '../training/events';
 import { problemsOf, type Prepared } from '../training/prepare';
@@ -117,23 +117,14 @@ async function runInFolder(opened: OpenedRecipe, gpu: Gpu, out: string, resume: 
 }
 
 function firstRecord(id: string, { recipe, model, prepared }: { recipe: Recipe; model: { name: string }; prepared: Prepared }): RunRecord {
-  return {
+  return newRun({
     id,
     name: id,
-    status: 'running',
     recipe,
     modelId: recipe.model,
     modelName: model.name,
     datasetId: recipe.dataset.path,
     datasetName: prepared.dataset.name,
-    step: 0,
     totalSteps: stepCount(dataPlan(prepared.train, recipe), recipe),
-    savedStep: 0,
-    bestStep: null,
-    lastLoss: null,
-    evalLoss: null,
-    createdAt: Date.now(),
-    updatedAt: Date.now(),
-    message: null,
-  };
+  });
 }

@@ -39,11 +39,6 @@ export class BrowserStorage {
     return { used: usage, quota, persisted: await navigator.storage.persisted() };
   }
 
-  /** Asks the browser not to evict what is kept; true where it agreed. */
-  persist(): Promise<boolean> {
-    return navigator.storage.persist();
-  }
-
   /** Deletes all that Hone keeps here, looks again, and returns the bytes that went. A StorageError where something stayed. */
   async deleteEverything(): Promise<number> {
     const before = await this.bytesKept();

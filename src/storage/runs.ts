@@ -29,6 +29,16 @@ export interface RunRecord {
   message: string | null;
 }
 
+/** What a run is called and made of; all else follows from its not having begun. */
+type RunIdentity = Pick<RunRecord, 'id' | 'name' | 'recipe' | 'modelId' | 'modelName' | 'datasetId' | 'datasetName' | 'totalSteps'>;
+
+/** The record of a run that starts now. */
+export function newRun(identity: RunIdentity): RunRecord {
+  const now = Date.now();
+  const nothingYet = { step: 0, savedStep: 0, bestStep: null, lastLoss: null, evalLoss: null, message: null };
+  return { ...identity, ...nothingYet, status: 'running', createdAt: now, updatedAt: now };
+}
+
 /** Runs and their points. Each call that resolved is kept, whatever happens to the page or process after. */
 export interface RunStore {
   /** Adds a run, or replaces the record of the same id (its points stay). */

@@ -278,8 +278,6 @@ export interface StudioApi {
   runExport(request: ExportRequest, destination: WritableStream<Uint8Array> | null, onProgress: (progress: Progress) => void): Promise<ExportResult>;
 
   storage(): Promise<StorageReport>;
-  /** Asks the browser not to evict what Hone keeps; true where it agreed. */
-  persist(): Promise<boolean>;
   deleteEverything(): Promise<void>;
 }
 

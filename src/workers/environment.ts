@@ -26,6 +26,5 @@ export interface StudioEnvironment {
   /** Held by whoever trains: one GPU, one training at a time, whatever the number of tabs. */
   lock: { take(): Promise<Release | null>; isHeld(): Promise<boolean> };
   estimate(): Promise<StorageEstimate>;
-  persist(): Promise<boolean>;
   deleteEverything(): Promise<unknown>;
 }

@@ -138,9 +138,6 @@ export class Studio implements StudioApi {
     }
     return { ...(await estimate()), models: await this.models.kept(), datasets: await this.datasets.list(), runs: kept };
   }
-  persist(): Promise<boolean> {
-    return this.environment.persist();
-  }
   /** Stops what goes on and forgets models, data sets and runs. */
   async deleteEverything(): Promise<void> {
     await this.trainer.stop('discard');

@@ -23,7 +23,6 @@ const environment: StudioEnvironment = {
   hub: connection,
   lock: { take: () => tryLock(), isHeld: () => isLocked() },
   estimate: () => storage.estimate(),
-  persist: () => storage.persist(),
   deleteEverything: () => storage.deleteEverything(),
 };
 

@@ -2,7 +2,7 @@ import { DeviceError, HoneError, RecipeError, StorageError, TrainingError } from
 import { mib, type Gpu } from '../runtime/device';
 import { checkpointBytes, requireCheckpointRoom } from '../storage/checkpoints';
 import type { Release } from '../storage/lock';
-import type { RunRecord } from '../storage/runs';
+import { newRun, type RunRecord } from '../storage/runs';
 import { TrainingControl, type TrainingEvent } from '../training/events';
 import { parseRecipe, type Recipe, type RecipeInput } from '../training/recipe';
 import { RunRecorder } from '../training/recorder';
@@ -250,25 +250,16 @@ function sentence(error: unknown): string {
 }
 
 function newRecord(id: string, name: string, { recipe, model, prepared }: PreparedRun, totalSteps: number): RunRecord {
-  return {
+  return newRun({
     id,
     name,
-    status: 'running',
     recipe,
     modelId: model.id,
     modelName: model.summary.name,
     datasetId: recipe.dataset.path,
     datasetName: prepared.dataset.name,
-    step: 0,
     totalSteps,
-    savedStep: 0,
-    bestStep: null,
-    lastLoss: null,
-    evalLoss: null,
-    createdAt: Date.now(),
-    updatedAt: Date.now(),
-    message: null,
-  };
+  });
 }
 
 function summaryOf(record: RunRecord): RunSummary {

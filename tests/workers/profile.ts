@@ -41,7 +41,6 @@ export class Profile implements StudioEnvironment {
     return file ? Promise.resolve(file()) : Promise.reject(new HubError(`${name} is missing from this page.`));
   };
   estimate = () => Promise.resolve({ used: 0, quota: 0, persisted: false });
-  persist = () => Promise.resolve(true);
   deleteEverything = async () => {
     for (const { group } of await this.files.list()) await this.files.delete(group);
     for (const { id } of await this.runs.list()) await this.runs.delete(id);
