@@ -5,7 +5,7 @@
  */
 
 /** Weight types that stay as they are on the GPU. Spelled as GGUF spells them. */
-export type WeightType = 'F32' | 'F16' | 'BF16' | 'Q8_0' | 'Q4_0' | 'Q4_1';
+export type WeightType = 'F32' | 'F16' | 'BF16' | 'Q8_0' | 'Q4_0' | 'Q4_1' | 'Q5_0' | 'Q5_1' | 'Q4_K' | 'Q5_K' | 'Q6_K';
 
 /** Block length in weights and block size in bytes, per type (ggml's layouts). */
 export const WEIGHT_BLOCKS: Record<WeightType, { length: number; bytes: number }> = {
@@ -15,6 +15,11 @@ export const WEIGHT_BLOCKS: Record<WeightType, { length: number; bytes: number }
   Q8_0: { length: 32, bytes: 34 },
   Q4_0: { length: 32, bytes: 18 },
   Q4_1: { length: 32, bytes: 20 },
+  Q5_0: { length: 32, bytes: 22 },
+  Q5_1: { length: 32, bytes: 24 },
+  Q4_K: { length: 256, bytes: 144 },
+  Q5_K: { length: 256, bytes: 176 },
+  Q6_K: { length: 256, bytes: 210 },
 };
 
 /** Bytes of one row of `columns` weights. */
