@@ -1,6 +1,7 @@
 import { openGgufVocabulary } from '../../src/gguf/model';
 import { FileSource } from '../../src/storage/node-file';
 import { buildTokenizer, type Tokenizer } from '../../src/data/tokenizer/tokenizer';
+import { gemma3 } from '../gemma';
 import { shared } from '../shared';
 
 /** Reference vocabularies by name: the GGUF file that carries each. */
@@ -11,9 +12,14 @@ export const VOCABULARIES = {
   smollm2: 'models/SmolLM2-135M-Instruct.Q4_1.gguf',
   stories: 'models/stories260K/stories260K-f32.gguf',
 } as const;
-export type VocabularyName = keyof typeof VOCABULARIES;
+export type VocabularyName = keyof typeof VOCABULARIES | 'gemma-3';
 
 export const haveVocabularies = shared(VOCABULARIES.qwen2) !== null;
+
+/** The GGUF file of a vocabulary, or null where it is not to be had. */
+export function vocabularyPath(name: VocabularyName): string | null {
+  return name === 'gemma-3' ? gemma3() : shared(VOCABULARIES[name]);
+}
 
 const built = new Map<string, Promise<{ tokenizer: Tokenizer; chatTemplate: string | null }>>();
 
@@ -21,7 +27,7 @@ const built = new Map<string, Promise<{ tokenizer: Tokenizer; chatTemplate: stri
 export function vocabulary(name: VocabularyName): Promise<{ tokenizer: Tokenizer; chatTemplate: string | null }> {
   let found = built.get(name);
   if (!found) {
-    found = open(shared(VOCABULARIES[name])!);
+    found = open(vocabularyPath(name)!);
     built.set(name, found);
   }
   return found;
