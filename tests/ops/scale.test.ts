@@ -1,0 +1,4 @@
+import { scaleSuite } from '../../src/shaders/scale/scale.cases';
+import { testOp } from './harness';
+
+testOp(scaleSuite);
