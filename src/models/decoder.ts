@@ -4,9 +4,9 @@ import type { Graph } from '../autograd/graph';
 import type { Tensor } from '../runtime/program';
 import { add } from '../shaders/add/add';
 import { embedding } from '../shaders/embedding/embedding';
+import { gatedLinearUnit } from '../shaders/gated-linear-unit/gated-linear-unit';
 import { rmsNorm } from '../shaders/rms-norm/rms-norm';
 import { rope } from '../shaders/rope/rope';
-import { swiGlu } from '../shaders/swiglu/swiglu';
 import { project, type LoraPairs } from './lora';
 import type { DecoderWeights, LayerWeights } from './weights';
 
@@ -50,6 +50,6 @@ function decoderLayer(g: Graph, call: DecoderCall, weights: LayerWeights, index:
   const attended = add(g, x, apply('o_proj', attend(g, index, q, k, v)));
 
   const normedAgain = rmsNorm(g, attended, weights.postAttentionNorm, config.rms_norm_eps);
-  const hidden = swiGlu(g, apply('gate_proj', normedAgain), apply('up_proj', normedAgain));
+  const hidden = gatedLinearUnit(g, apply('gate_proj', normedAgain), apply('up_proj', normedAgain), 'silu');
   return add(g, attended, apply('down_proj', hidden));
 }

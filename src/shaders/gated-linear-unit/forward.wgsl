@@ -1,4 +1,4 @@
-// out = silu(gate) * up, silu(x) = x * sigmoid(x), over rows.x rows of VECTORS vectors.
+// out = activation(gate) * up, over rows.x rows of VECTORS vectors.
 // Grid: one thread a vector, 256 a workgroup, folded over y. No barriers.
 @group(0) @binding(0) var<uniform> rows: vec4<u32>;
 @group(0) @binding(1) var<storage, read> gate: array<vecN>;
@@ -9,6 +9,5 @@
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let i = (group.y * groups.x + group.x) * 256u + lane;
   if (i >= rows.x * VECTORS) { return; }
-  let x = gate[i];
-  out[i] = x * sigmoid(x) * up[i];
+  out[i] = activation(gate[i]) * up[i];
 }

@@ -1,4 +1,4 @@
-// dgate (+)= dout * up * s * (1 + gate * (1 - s)), dup (+)= dout * gate * s, s = sigmoid(gate).
+// dgate (+)= dout * up * activation'(gate), dup (+)= dout * activation(gate).
 // Grid: one thread a vector, 256 a workgroup, folded over y. No barriers.
 @group(0) @binding(0) var<uniform> rows: vec4<u32>;
 @group(0) @binding(1) var<storage, read> gate: array<vecN>;
@@ -13,10 +13,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   if (i >= rows.x * VECTORS) { return; }
   let x = gate[i];
   let d = dout[i];
-  let s = sigmoid(x);
-  // 1 - s = sigmoid(-x), without the cancellation where s is near 1.
-  var dx = d * up[i] * s * (1.0 + x * sigmoid(-x));
-  var du = d * x * s;
+  var dx = d * up[i] * activation_slope(x);
+  var du = d * activation(x);
   if (ADD_GATE) { dx += dgate[i]; }
   if (ADD_UP) { du += dup[i]; }
   dgate[i] = dx;
