@@ -1,4 +1,4 @@
-// out = x * r * weight, r = 1 / sqrt(mean(x * x) + EPS), over vectors of C values; r is kept for the backward pass.
+// out = x * r * (OFFSET + weight), r = 1 / sqrt(mean(x * x) + EPS), over vectors of C values; r is kept for the backward pass.
 // Grid: one workgroup of 64 a normalised vector (PARTS of them a row), folded over y. Barriers: groupSum's two.
 @group(0) @binding(0) var<uniform> rows: vec4<u32>;
 @group(0) @binding(1) var<storage, read> x: array<vecN>;
@@ -17,6 +17,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     squares += inner(v, v);
   }
   let r = inverseSqrt(groupSum(lane, squares) / C + EPS);
-  for (var i = lane; i < VECTORS; i += GROUP) { out[first + i] = x[first + i] * r * weight[i]; }
+  for (var i = lane; i < VECTORS; i += GROUP) { out[first + i] = x[first + i] * r * (OFFSET + weight[i]); }
   if (lane == 0u) { scales[row] = r; }
 }

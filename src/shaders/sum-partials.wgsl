@@ -1,8 +1,8 @@
-// dweight (+)= sum over CHUNKS partial sums, in order.
+// total (+)= sum over CHUNKS partial sums, in order.
 // Grid: one thread a vector, 64 a workgroup. No barriers.
 @group(0) @binding(0) var<uniform> rows: vec4<u32>;
 @group(0) @binding(1) var<storage, read> partials: array<vecN>;
-@group(0) @binding(2) var<storage, read_write> dweight: array<vecN>;
+@group(0) @binding(2) var<storage, read_write> total: array<vecN>;
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -10,6 +10,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   if (column >= VECTORS) { return; }
   var sum = vecN(0.0);
   for (var s = 0u; s < CHUNKS; s++) { sum += partials[s * VECTORS + column]; }
-  if (ADD) { sum += dweight[column]; }
-  dweight[column] = sum;
+  if (ADD) { sum += total[column]; }
+  total[column] = sum;
 }
