@@ -1,5 +1,6 @@
 // losses[r] = log(sum over j of exp(logits[r, j])) - logits[r, t], t = targets[r]; 0 where t is negative.
 // With GRADIENT, logits[r, j] becomes (softmax(logits[r])[j] - (j == t)) * scale, or 0 where t is negative.
+// With CAPPED both are of the capped logits, and the gradient is multiplied by the cap's derivative.
 // The target's own term is kept out of the sum S of the others, relative to the maximum: a small loss is log(1 + S)
 // and the target's gradient is -S / (S + its term), both exact to rounding where 1 + S would swallow S.
 // Grid: one workgroup of 256 a row, folded over y; two passes over the row. Barriers: groupMax's and groupSum's two each.
@@ -28,16 +29,17 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   let given = targets[row];
   let trained = given >= 0;
   let target_ = min(u32(max(given, 0)), V - 1u);
-  let targetLogit = logits[first + target_];
+  let targetLogit = softcapped(logits[first + target_]).x;
 
   var largest = LOWEST;
   var sum = 0.0;
   for (var j = lane; j < V; j += GROUP) {
     if (j == target_) { continue; }
-    let above = logits[first + j] - largest;
+    let logit = softcapped(logits[first + j]).x;
+    let above = logit - largest;
     let e = exp(-abs(above));
     sum = select(sum + e, sum * e + 1.0, above > 0.0);
-    largest = max(largest, logits[first + j]);
+    largest = max(largest, logit);
   }
   let rowLargest = max(groupMax(lane, largest), targetLogit);
   let others = groupSum(lane, sum * exp(largest - rowLargest));
@@ -51,8 +53,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   if (GRADIENT) {
     let factor = select(0.0, scale[0], trained) / all;
     for (var j = lane; j < V; j += GROUP) {
-      let p = exp(logits[first + j] - rowLargest);
-      logits[first + j] = select(p, -others, j == target_) * factor;
+      let logit = softcapped(logits[first + j]);
+      let p = exp(logit.x - rowLargest);
+      logits[first + j] = select(p, -others, j == target_) * factor * logit.y;
     }
   }
 }
