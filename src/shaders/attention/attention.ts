@@ -1,6 +1,7 @@
 import type { Graph } from '../../autograd/graph';
 import { linearGrid, maxRows, type Kernel, type Tensor } from '../../runtime/program';
 import { threadGrid } from '../grid';
+import { SOFTCAPPED, softcapConstants } from '../softcap/softcapped';
 import { accumulateAll, targetBindings } from '../targets';
 import { specializeVector, vectorWidth } from '../vector';
 import forwardSource from './forward.wgsl?raw';
@@ -8,6 +9,7 @@ import keyGradientSource from './key-gradient.wgsl?raw';
 import queryGradientSource from './query-gradient.wgsl?raw';
 import { spreadRows } from './spread';
 import statisticsSource from './statistics.wgsl?raw';
+import windowSource from './window.wgsl?raw';
 
 /** H query heads share K key/value heads (H a multiple of K), each of D values; scores are multiplied by `scale`. */
 export interface AttentionShape {
@@ -15,6 +17,18 @@ export interface AttentionShape {
   kvHeads: number;
   headDim: number;
   scale: number;
+  /** Tokens that a token sees at most, itself among them; null: all before it. */
+  window: number | null;
+  /** Scores become softcap * tanh(score / softcap) before the softmax (Gemma 2); null: they stay. */
+  softcap: number | null;
+}
+
+/** WGSL that the attention kernels share, for `attentionConstants`. */
+export const ATTENTION_SOURCE = windowSource + SOFTCAPPED;
+
+/** The kernels' constants of a shape that do not depend on how they are written. */
+export function attentionConstants({ heads: H, kvHeads: K, scale, window, softcap }: AttentionShape) {
+  return { H, K, SHARE: H / K, SCALE: { f32: scale }, WINDOW: window ?? 2 ** 32 - 1, ...softcapConstants(softcap) };
 }
 
 /** Which tokens see which, u32 [M] each: m sees starts[m]..m, n is seen by n..ends[n]-1. Both never decrease. */
@@ -36,15 +50,16 @@ export function attention(g: Graph, q: Tensor, k: Tensor, v: Tensor, spans: Span
   const width = vectorWidth(D);
   const share = H / K;
   const rows = q.shape[0];
-  const sizes = { H, K, SHARE: share, VECTORS: D / width, SCALE: { f32: shape.scale } };
+  const sizes = { ...attentionConstants(shape), VECTORS: D / width };
   const queryGrid = (count: number): [number, number, number] => linearGrid(Math.ceil((count * share) / 64) * K);
   const keyGrid = (count: number): [number, number, number] => linearGrid(Math.ceil(count / 64) * K);
-  // For pacing: one example as long as the micro-batch, of which a token sees half.
-  const pairs = (work: number): number => (work * H * D * maxRows(rows)) / 2;
+  // For pacing: one example as long as the micro-batch, of which a token sees half, or its window.
+  const seen = Math.min(maxRows(rows) / 2, shape.window ?? Infinity);
+  const pairs = (work: number): number => work * H * D * seen;
   const out = g.tensor('attended', q.shape);
   const lse = g.tensor('lse', [rows, H]);
   const kernel = (name: string, source: string, constants: Record<string, boolean | typeof LOWEST_SCORE>): Kernel => {
-    const spread = spreadRows(g.traits, source);
+    const spread = spreadRows(g.traits, ATTENTION_SOURCE + source);
     return specializeVector(name, spread.source, width, { ...sizes, ...spread.sizes, ...constants });
   };
   const forward = kernel('attention', forwardSource, { LOWEST: LOWEST_SCORE });

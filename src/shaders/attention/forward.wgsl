@@ -1,4 +1,5 @@
-// out[m] = sum over n in starts[m]..m of softmax(SCALE * q[m] . k[n])[n] * v[n], per query head; lse[m] = log of the softmax's sum.
+// out[m] = sum over n in first..m of softmax(softcapped(SCALE * q[m] . k[n]))[n] * v[n], per query head, where first is
+// starts[m] or the window's begin (window.wgsl); lse[m] = log of the softmax's sum.
 // Online softmax over blocks of BLOCK keys (Milakov & Gimelshein 2018; Dao et al. 2022): a block's scores stay in registers, the
 // sum of values lies in `out` meanwhile, so that neither registers nor code grow with the head size.
 // Grid: one thread a (token, query head); a workgroup of 64 holds heads of one key/value head, so that all its threads
@@ -22,9 +23,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   // VECTORS, but not known to the compiler: unrolled, these loops would take a CPU's shader compiler minutes.
   let vectors = select(0u, VECTORS, rows.x > 0u);
   let inside = m < rows.x;
-  let mine = (min(m, rows.x - 1u) * H + kvHead * SHARE + (item + lane) % SHARE) * VECTORS;
-  let start = starts[min(m, rows.x - 1u)];
-  let begin = starts[item / SHARE];
+  let token = min(m, rows.x - 1u);
+  let mine = (token * H + kvHead * SHARE + (item + lane) % SHARE) * VECTORS;
+  let start = first_seen(starts[token], token);
+  let begin = first_seen(starts[item / SHARE], item / SHARE);
 
   var largest = LOWEST;
   var weightSum = 0.0;
@@ -39,6 +41,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
       }
     }
     let before = largest;
+    if (CAPPED) {
+      for (var j = 0u; j < BLOCK; j++) { scores[j] = softcapped(scores[j]).x; }
+    }
     for (var j = 0u; j < BLOCK; j++) { largest = max(largest, select(LOWEST, scores[j], block + j >= start && block + j <= m)); }
     let shrink = exp(before - largest);
     weightSum *= shrink;

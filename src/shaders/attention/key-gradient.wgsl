@@ -1,5 +1,6 @@
 // dk[n] (+)= sum of ds[m] * q[m], dv[n] (+)= sum of p[m] * dout[m], over the query heads that share this key/value
-// head and over the tokens m in n..ends[n]-1 that see token n; p and ds as in query-gradient.wgsl.
+// head and over the tokens m that see token n: from n to before ends[n] or the window's end (window.wgsl); p and ds as in
+// query-gradient.wgsl.
 // Blocks of BLOCK queries: their p and ds in registers, the sums in `dk` and `dv`.
 // Grid: one thread a (token, key/value head); a workgroup of 64 holds tokens of one head, so that all its threads
 // need the same queries at the same time (spread.ts); folded over y. No barriers.
@@ -24,9 +25,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   let vectors = select(0u, VECTORS, rows.x > 0u);
   let shares = select(0u, SHARE, rows.x > 0u);
   let inside = n < rows.x;
-  let mine = (min(n, rows.x - 1u) * K + kvHead) * VECTORS;
-  let end = ends[min(n, rows.x - 1u)];
-  let past = min(ends[min(first + 63u, rows.x - 1u)], rows.x);
+  let token = min(n, rows.x - 1u);
+  let mine = (token * K + kvHead) * VECTORS;
+  let end = past_seeing(ends[token], token);
+  let lastKey = min(first + 63u, rows.x - 1u);
+  let past = min(past_seeing(ends[lastKey], lastKey), rows.x);
   let last = max(past, 1u) - 1u;
 
   for (var share = 0u; share < shares; share++) {
@@ -53,9 +56,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
       }
       for (var j = 0u; j < BLOCK; j++) {
         let statistic = statistics[min(block + j, last) * H + head];
-        let weight = exp(min(weights[j] - statistic.x, 0.0));
+        let score = softcapped(weights[j]);
+        let weight = exp(min(score.x - statistic.x, 0.0));
         weights[j] = select(0.0, weight, block + j >= n && block + j < end);
-        dscores[j] = SCALE * weights[j] * (dscores[j] - statistic.y);
+        dscores[j] = SCALE * score.y * weights[j] * (dscores[j] - statistic.y);
       }
       let fresh = share == 0u && block == first;
       for (var i = 0u; i < vectors; i++) {

@@ -1,5 +1,6 @@
-// dq[m] (+)= sum over n in starts[m]..m of ds[n] * k[n], ds[n] = SCALE * p[n] * (dout[m] . v[n] - delta[m]),
-// p[n] = exp(SCALE * q[m] . k[n] - lse[m]), per query head; statistics holds (lse, delta).
+// dq[m] (+)= sum over n in first..m of ds[n] * k[n], ds[n] = SCALE * slope[n] * p[n] * (dout[m] . v[n] - delta[m]),
+// p[n] = exp(score[n] - lse[m]), (score, slope) = softcapped(SCALE * q[m] . k[n]), per query head, first as in forward.wgsl;
+// statistics holds (lse, delta).
 // Blocks of BLOCK keys: their ds in registers, the sum in `dq`.
 // Grid: as the forward pass: one thread a (token, query head), 64 of one key/value head a workgroup, folded over y. No barriers.
 @group(0) @binding(0) var<uniform> rows: vec4<u32>;
@@ -22,9 +23,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   // VECTORS, but not known to the compiler: unrolled, these loops would take a CPU's shader compiler minutes.
   let vectors = select(0u, VECTORS, rows.x > 0u);
   let inside = m < rows.x;
-  let mine = (min(m, rows.x - 1u) * H + kvHead * SHARE + (item + lane) % SHARE) * VECTORS;
-  let start = starts[min(m, rows.x - 1u)];
-  let begin = starts[item / SHARE];
+  let token = min(m, rows.x - 1u);
+  let mine = (token * H + kvHead * SHARE + (item + lane) % SHARE) * VECTORS;
+  let start = first_seen(starts[token], token);
+  let begin = first_seen(starts[item / SHARE], item / SHARE);
   let statistic = statistics[mine / VECTORS];
 
   for (var block = begin; block <= last; block += BLOCK) {
@@ -48,8 +50,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
       }
     }
     for (var j = 0u; j < BLOCK; j++) {
-      let weight = exp(min(scores[j] - statistic.x, 0.0));
-      scores[j] = select(0.0, SCALE * weight * (dweights[j] - statistic.y), block + j >= start && block + j <= m);
+      let score = softcapped(scores[j]);
+      let weight = exp(min(score.x - statistic.x, 0.0));
+      scores[j] = select(0.0, SCALE * score.y * weight * (dweights[j] - statistic.y), block + j >= start && block + j <= m);
     }
     for (var i = 0u; i < vectors; i++) {
       var sum = vecN(0.0);

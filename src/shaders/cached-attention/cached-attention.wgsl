@@ -1,4 +1,5 @@
-// out[m] = sum over n in 0..positions[m] of softmax(SCALE * q[m] . k[n])[n] * v[n], per query head, k and v from a cache.
+// out[m] = sum over n in first..positions[m] of softmax(softcapped(SCALE * q[m] . k[n]))[n] * v[n], per query head, k and v
+// from a cache; first is 0 or the window's begin.
 // Blocks of GROUP keys: first each lane scores one key, then each lane adds up its columns of the block's values.
 // A lane's columns are lane, lane + GROUP, …; sums run in the order of the keys.
 // Grid: one workgroup of 64 a (token, query head), folded over y. Barriers: two in groupMax, two in groupSum (which also make
@@ -27,13 +28,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   for (var c = 0u; c < COLUMNS; c++) { sums[c] = 0.0; }
   var largest = LOWEST;
   var weightSum = 0.0;
-  for (var block = 0u; block <= last; block += GROUP) {
+  for (var block = first_seen(0u, last); block <= last; block += GROUP) {
     let n = block + lane;
     var score = LOWEST;
     if (n <= last) {
       score = 0.0;
       for (var i = 0u; i < vectors; i++) { score += inner(q[item * VECTORS + i], k[(n * K + kvHead) * VECTORS + i]); }
-      score *= SCALE;
+      score = softcapped(score * SCALE).x;
     }
     let newLargest = max(largest, groupMax(lane, score));
     let weight = select(0.0, exp(score - newLargest), n <= last);
