@@ -1,10 +1,11 @@
 import { f32ToF16 } from '../src/core/dtype';
-import { rowBytes, WEIGHT_BLOCKS, type ModelConfig, type ModelSource, type StoredTensor, type WeightType } from '../src/core/model';
+import { PLAIN_ATTENTION, rowBytes, WEIGHT_BLOCKS, type ModelConfig, type ModelSource, type StoredTensor, type WeightType } from '../src/core/model';
 import { Random } from '../src/core/random';
 import { weightSpecs } from '../src/models/weights';
 
 /** SmolLM2-135M's shape, from its config.json. */
 export const SMOLLM2_135M: ModelConfig = {
+  ...PLAIN_ATTENTION,
   model_type: 'llama',
   hidden_size: 576,
   intermediate_size: 1536,
@@ -16,7 +17,6 @@ export const SMOLLM2_135M: ModelConfig = {
   max_position_embeddings: 8192,
   rms_norm_eps: 1e-5,
   rope_theta: 100000,
-  rope_factors: null,
   tie_word_embeddings: true,
   bos_token_id: 1,
   eos_token_id: [2],

@@ -3,7 +3,8 @@ import type { Adapter } from '../src/core/adapter';
 import { peftName } from '../src/core/adapter';
 import type { ByteSink } from '../src/core/bytes';
 import { expectedTensors } from '../src/core/layout';
-import { PROJECTIONS, projectionPath, projectionShape, type GgufTokenizerKeys, type ModelConfig, type ModelSource, type StoredTensor } from '../src/core/model';
+import { projectionsOf } from '../src/core/families';
+import { PLAIN_ATTENTION, projectionPath, projectionShape, type GgufTokenizerKeys, type ModelConfig, type ModelSource, type StoredTensor } from '../src/core/model';
 import { Random } from '../src/core/random';
 import { llama3RopeFactors } from '../src/core/rope';
 
@@ -19,6 +20,7 @@ export function fileSink(path: string): ByteSink {
 
 /** A small Llama in a shape of its own: untied head, grouped heads, Llama 3's rope scaling. */
 export const TINY: ModelConfig = {
+  ...PLAIN_ATTENTION,
   model_type: 'llama',
   hidden_size: 64,
   intermediate_size: 96,
@@ -86,12 +88,12 @@ export function randomAdapter(config: ModelConfig, { r = 5, use_rslora = false, 
   const random = new Random(seed);
   const tensors: Adapter['tensors'] = new Map();
   for (let layer = 0; layer < config.num_hidden_layers; layer++) {
-    for (const projection of PROJECTIONS) {
+    for (const projection of projectionsOf(config)) {
       const [out, columns] = projectionShape(config, projection);
       const path = `model.layers.${layer}.${projectionPath(projection)}`;
       tensors.set(peftName(path, 'A'), { shape: [r, columns], data: randomValues(random, r * columns, 1 / Math.sqrt(columns)) });
       tensors.set(peftName(path, 'B'), { shape: [out, r], data: randomValues(random, out * r, strength) });
     }
   }
-  return { config: { r, lora_alpha: 8, lora_dropout: 0, target_modules: [...PROJECTIONS], use_rslora }, tensors };
+  return { config: { r, lora_alpha: 8, lora_dropout: 0, target_modules: projectionsOf(config), use_rslora }, tensors };
 }

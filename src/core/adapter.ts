@@ -1,12 +1,20 @@
-import type { Projection } from './model';
+import { ModelError } from './errors';
+import { projectionsOf } from './families';
+import { PROJECTIONS, projectionPath, type ModelConfig, type Projection } from './model';
 
 /** A LoRA's shape, in PEFT's own key names (adapter_config.json). */
 export interface LoraConfig {
   r: number;
   lora_alpha: number;
   lora_dropout: number;
-  target_modules: Projection[];
+  /** Names of projections (`q_proj`), or ends of module paths up to whole ones (`model.layers.0.mlp.up_proj`). */
+  target_modules: readonly string[];
   use_rslora: boolean;
+  /** Weight-decomposed LoRA (Liu et al. 2024): each row of W + s·B·A gets a trained length. */
+  use_dora: boolean;
+  /** Ranks and alphas of modules that differ from `r` and `lora_alpha`, by a pattern of their paths. */
+  rank_pattern: Readonly<Record<string, number>>;
+  alpha_pattern: Readonly<Record<string, number>>;
 }
 
 /**
@@ -16,6 +24,8 @@ export interface LoraConfig {
 export interface Adapter {
   config: LoraConfig;
   tensors: Map<string, AdapterTensor>;
+  /** DoRA's row lengths `[out]` by module path; empty without DoRA. */
+  magnitudes: Map<string, Float32Array>;
 }
 
 export interface AdapterTensor {
@@ -23,12 +33,105 @@ export interface AdapterTensor {
   data: Float32Array;
 }
 
-/** alpha / r, or alpha / sqrt(r) with rsLoRA: what B·A is multiplied by. */
-export function loraScale(config: LoraConfig): number {
-  return config.lora_alpha / (config.use_rslora ? Math.sqrt(config.r) : config.r);
+/** A module that a LoRA can adapt: its path (`model.layers.0.self_attn.q_proj`) and which projection it is. */
+export interface LoraModule {
+  path: string;
+  projection: Projection;
 }
 
 /** PEFT's name of one half of a pair, for a module path such as `model.layers.0.self_attn.q_proj`. */
 export function peftName(modulePath: string, half: 'A' | 'B'): string {
   return `base_model.model.${modulePath}.lora_${half}.weight`;
+}
+
+/** PEFT's name of a module's DoRA magnitudes. */
+export function magnitudeName(modulePath: string): string {
+  return `base_model.model.${modulePath}.lora_magnitude_vector`;
+}
+
+/** Paths of the modules that an adapter's tensors belong to, in the tensors' order. */
+export function adaptedPaths(adapter: Adapter): string[] {
+  const paths: string[] = [];
+  for (const name of adapter.tensors.keys()) {
+    const path = /^base_model\.model\.(.+)\.lora_A\.weight$/.exec(name)?.[1];
+    if (path !== undefined) paths.push(path);
+  }
+  return paths;
+}
+
+/** Every module of a model that a LoRA can adapt, layer by layer, in the decoder's order. */
+export function allModules(config: ModelConfig): LoraModule[] {
+  const projections = projectionsOf(config);
+  return Array.from({ length: config.num_hidden_layers }, (_, layer) =>
+    projections.map((projection) => ({ path: `model.layers.${layer}.${projectionPath(projection)}`, projection })),
+  ).flat();
+}
+
+/**
+ * Modules of a model whose paths end in one of `targets`, PEFT's rule for lists (check_target_module_exists).
+ * Throws a ModelError that names a target which no module of the model has.
+ */
+export function targetedModules(config: ModelConfig, targets: readonly string[]): LoraModule[] {
+  const isOf = ({ path }: LoraModule, target: string): boolean => path === target || path.endsWith(`.${target}`);
+  const all = allModules(config);
+  const unknown = targets.find((target) => !all.some((module) => isOf(module, target)));
+  if (unknown !== undefined || targets.length === 0) {
+    throw new ModelError(
+      `target_modules names ${unknown ?? 'nothing'}, and the modules of this ${config.model_type} model are ${projectionsOf(config).join(', ')}; choose among these.`,
+    );
+  }
+  return all.filter((module) => targets.some((target) => isOf(module, target)));
+}
+
+/** The shortest target_modules for a set of modules: projections' names where every layer has them alike, else whole paths. */
+export function targetNames(config: ModelConfig, paths: readonly string[]): string[] {
+  const chosen = new Set(paths);
+  const modules = allModules(config).filter(({ path }) => chosen.has(path));
+  const names = PROJECTIONS.filter((name) => modules.some(({ projection }) => projection === name));
+  return modules.length === names.length * config.num_hidden_layers ? names : modules.map(({ path }) => path);
+}
+
+/** A module's rank: rank_pattern's, else `r`. */
+export function loraRank(config: LoraConfig, modulePath: string): number {
+  return patternValue(config.rank_pattern, modulePath) ?? config.r;
+}
+
+/** A module's alpha / r, or alpha / sqrt(r) with rsLoRA: what B·A is multiplied by. */
+export function loraScale(config: LoraConfig, modulePath: string): number {
+  const alpha = patternValue(config.alpha_pattern, modulePath) ?? config.lora_alpha;
+  const r = loraRank(config, modulePath);
+  return alpha / (config.use_rslora ? Math.sqrt(r) : r);
+}
+
+/** The value of the first key that matches a module's path as PEFT's get_pattern_key matches it: the end of the path, from a dot on. */
+function patternValue(pattern: Readonly<Record<string, number>>, modulePath: string): number | undefined {
+  for (const [key, value] of Object.entries(pattern)) {
+    if (patternExpression(key).test(modulePath)) return value;
+  }
+  return undefined;
+}
+
+const expressions = new Map<string, RegExp>();
+
+function patternExpression(key: string): RegExp {
+  const made = expressions.get(key) ?? new RegExp(`^(.*\\.)?(${key})$`);
+  expressions.set(key, made);
+  return made;
+}
+
+/**
+ * What is wrong with a regular expression from a file, or null: adapters name modules by simple ones, and one whose
+ * repetitions are repeated can take longer than anybody waits.
+ */
+export function patternComplaint(pattern: string): string | null {
+  if (pattern.length > 500) return 'is longer than 500 characters';
+  if (/\)[*+{]/.test(pattern)) return 'repeats a group';
+  if ((pattern.match(/[*+{]/g) ?? []).length > 4) return 'has more than 4 repetitions';
+  if (/\(\?[^:]/.test(pattern)) return 'has a group of a kind that Hone does not follow';
+  try {
+    new RegExp(`^(${pattern})$`);
+    return null;
+  } catch {
+    return 'is no regular expression';
+  }
 }

@@ -71,4 +71,77 @@ const DEQUANTIZERS: Record<WeightType, Dequantizer> = {
       }
     }
   },
+  Q5_0: (bytes, blocks, out) => {
+    const table = f16Table();
+    for (let b = 0, at = 0; b < blocks; b++, at += 22) {
+      const d = table[bytes[at]! | (bytes[at + 1]! << 8)]!;
+      for (let j = 0; j < 32; j++) out[b * 32 + j] = (fiveBits(bytes, at + 2, at + 6, j) - 16) * d;
+    }
+  },
+  Q5_1: (bytes, blocks, out) => {
+    const table = f16Table();
+    for (let b = 0, at = 0; b < blocks; b++, at += 24) {
+      const d = table[bytes[at]! | (bytes[at + 1]! << 8)]!;
+      const m = table[bytes[at + 2]! | (bytes[at + 3]! << 8)]!;
+      for (let j = 0; j < 32; j++) out[b * 32 + j] = Math.fround(fiveBits(bytes, at + 4, at + 8, j) * d) + m;
+    }
+  },
+  Q4_K: (bytes, blocks, out) => {
+    for (let b = 0; b < blocks; b++) {
+      const at = b * 144;
+      scaledSubBlocks(bytes, at, out, b * 256, (j, i) => (bytes[at + 16 + (j >> 1) * 32 + i]! >> (4 * (j & 1))) & 15);
+    }
+  },
+  Q5_K: (bytes, blocks, out) => {
+    for (let b = 0; b < blocks; b++) {
+      const at = b * 176;
+      scaledSubBlocks(bytes, at, out, b * 256, (j, i) => {
+        const low = (bytes[at + 48 + (j >> 1) * 32 + i]! >> (4 * (j & 1))) & 15;
+        return low | (((bytes[at + 16 + i]! >> j) & 1) << 4);
+      });
+    }
+  },
+  Q6_K: (bytes, blocks, out) => {
+    const table = f16Table();
+    for (let b = 0, at = 0; b < blocks; b++, at += 210) {
+      const d = table[bytes[at + 208]! | (bytes[at + 209]! << 8)]!;
+      for (let k = 0; k < 256; k++) {
+        // Halves of 128 weights: four runs of 32, of which the low nibbles of 64 bytes hold the first two.
+        const half = k >> 7;
+        const run = (k >> 5) & 3;
+        const low = (bytes[at + half * 64 + (k & 63)]! >> (4 * (run >> 1))) & 15;
+        const high = (bytes[at + 128 + half * 32 + (k & 31)]! >> (2 * run)) & 3;
+        const scale = (bytes[at + 192 + (k >> 4)]! << 24) >> 24;
+        out[b * 256 + k] = Math.fround(d * scale) * ((low | (high << 4)) - 32);
+      }
+    }
+  },
 };
+
+/** Quant j (0…31) of a block whose low bits are nibbles at `nibbles`, with the fifth bits as a u32 at `high`. */
+function fiveBits(bytes: Uint8Array, high: number, nibbles: number, j: number): number {
+  const low = (bytes[nibbles + (j & 15)]! >> (4 * (j >> 4))) & 15;
+  return low | (((bytes[high + (j >> 3)]! >> (j & 7)) & 1) << 4);
+}
+
+/** The 6-bit scale and 6-bit minimum of sub-block j (0…7) of a Q4_K or Q5_K block, from its 12 packed bytes at `at`: scale | minimum << 6. */
+export function scaleAndMinimum(bytes: Uint8Array, at: number, j: number): number {
+  if (j < 4) return (bytes[at + j]! & 63) | ((bytes[at + j + 4]! & 63) << 6);
+  const low = bytes[at + j + 4]!;
+  const scale = (low & 15) | ((bytes[at + j - 4]! >> 6) << 4);
+  const minimum = (low >> 4) | ((bytes[at + j]! >> 6) << 4);
+  return scale | (minimum << 6);
+}
+
+/** Values d·scale·q − dmin·minimum of a Q4_K or Q5_K block at `at`, whose sub-block j has quants `quant(j, i)`, into `out` from `first`. */
+function scaledSubBlocks(bytes: Uint8Array, at: number, out: Float32Array, first: number, quant: (j: number, i: number) => number): void {
+  const table = f16Table();
+  const d = table[bytes[at]! | (bytes[at + 1]! << 8)]!;
+  const dmin = table[bytes[at + 2]! | (bytes[at + 3]! << 8)]!;
+  for (let j = 0; j < 8; j++) {
+    const packed = scaleAndMinimum(bytes, at + 4, j);
+    const scale = Math.fround(d * (packed & 63));
+    const offset = Math.fround(dmin * (packed >> 6));
+    for (let i = 0; i < 32; i++) out[first + j * 32 + i] = Math.fround(scale * quant(j, i)) - offset;
+  }
+}

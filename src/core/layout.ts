@@ -1,21 +1,41 @@
 import { ModelError } from './errors';
-import { PROJECTIONS, projectionPath, projectionShape, type ModelConfig, type StoredTensor } from './model';
+import { familyOf, projectionsOf } from './families';
+import { projectionPath, projectionShape, type ModelConfig, type StoredTensor } from './model';
 
 /**
  * Every weight of a decoder under Hugging Face's names with the shape its config asks for, in the order of the layers;
  * `lm_head.weight` only where the head is not tied to the embedding.
  */
 export function expectedTensors(config: ModelConfig): Map<string, number[]> {
-  const shapes = new Map<string, number[]>([['model.embed_tokens.weight', [config.vocab_size, config.hidden_size]]]);
+  const { hidden_size, vocab_size, head_dim } = config;
+  const { qkv_bias, qk_norm, sandwich_norms } = familyOf(config).decoder;
+  const shapes = new Map<string, number[]>([['model.embed_tokens.weight', [vocab_size, hidden_size]]]);
   for (let layer = 0; layer < config.num_hidden_layers; layer++) {
     const prefix = `model.layers.${layer}.`;
-    shapes.set(`${prefix}input_layernorm.weight`, [config.hidden_size]);
-    for (const projection of PROJECTIONS) shapes.set(`${prefix}${projectionPath(projection)}.weight`, projectionShape(config, projection));
-    shapes.set(`${prefix}post_attention_layernorm.weight`, [config.hidden_size]);
+    shapes.set(`${prefix}input_layernorm.weight`, [hidden_size]);
+    for (const projection of projectionsOf(config)) {
+      const path = `${prefix}${projectionPath(projection)}`;
+      const shape = projectionShape(config, projection);
+      shapes.set(`${path}.weight`, shape);
+      if (qkv_bias && BIASED.has(projection)) shapes.set(`${path}.bias`, [shape[0]]);
+    }
+    if (qk_norm) for (const name of ['q_norm', 'k_norm']) shapes.set(`${prefix}self_attn.${name}.weight`, [head_dim]);
+    shapes.set(`${prefix}post_attention_layernorm.weight`, [hidden_size]);
+    if (!sandwich_norms) continue;
+    for (const name of ['pre_feedforward_layernorm', 'post_feedforward_layernorm']) shapes.set(`${prefix}${name}.weight`, [hidden_size]);
   }
-  shapes.set('model.norm.weight', [config.hidden_size]);
-  if (!config.tie_word_embeddings) shapes.set('lm_head.weight', [config.vocab_size, config.hidden_size]);
+  shapes.set('model.norm.weight', [hidden_size]);
+  if (!config.tie_word_embeddings) shapes.set('lm_head.weight', [vocab_size, hidden_size]);
   return shapes;
+}
+
+const BIASED: ReadonlySet<string> = new Set(['q_proj', 'k_proj', 'v_proj']);
+
+/** How a layer attends: how many tokens back it sees (null: all), and by which rope it rotates (null: by none). */
+export function layerAttention(config: ModelConfig, layer: number): { window: number | null; rope: 'global' | 'local' | null } {
+  const slides = config.layer_types[layer] === 'sliding_attention';
+  const rope = slides && config.rope_local_base_freq !== null ? 'local' : 'global';
+  return { window: slides ? config.sliding_window : null, rope: config.no_rope_layers[layer] === 0 ? null : rope };
 }
 
 /**
@@ -72,9 +92,13 @@ export function checkConfig(file: string, config: ModelConfig): void {
   if (!(config.rms_norm_eps >= 0 && config.rms_norm_eps < 1)) {
     throw new ModelError(`${file}: rms_norm_eps is ${config.rms_norm_eps}, and a small positive number was expected; the config is damaged.`);
   }
-  if (!(config.rope_theta > 0 && Number.isFinite(config.rope_theta))) {
-    throw new ModelError(`${file}: rope_theta is ${config.rope_theta}, and a positive number was expected; the config is damaged.`);
+  for (const key of ['rope_theta', 'rope_local_base_freq', 'query_pre_attn_scalar', 'attn_logit_softcapping', 'final_logit_softcapping'] as const) {
+    const value = config[key];
+    if (value !== null && !(value > 0 && Number.isFinite(value))) {
+      throw new ModelError(`${file}: ${key} is ${value}, and a positive number was expected; the config is damaged.`);
+    }
   }
+  checkLayers(file, config);
   for (const id of [...config.eos_token_id, ...(config.bos_token_id === null ? [] : [config.bos_token_id])]) {
     if (!Number.isInteger(id) || id < 0 || id >= config.vocab_size) {
       throw new ModelError(`${file}: the special token id ${id} lies outside the vocabulary of ${config.vocab_size}; the config is damaged.`);
@@ -82,11 +106,25 @@ export function checkConfig(file: string, config: ModelConfig): void {
   }
 }
 
+function checkLayers(file: string, config: ModelConfig): void {
+  const { sliding_window: window, num_hidden_layers: layers } = config;
+  if (config.layer_types.length > 0 && !(window !== null && Number.isSafeInteger(window) && window >= 1)) {
+    throw new ModelError(`${file}: sliding_window is ${window}, and a whole number above 0 was expected; the config is damaged.`);
+  }
+  for (const key of ['layer_types', 'no_rope_layers'] as const) {
+    if (config[key].length !== 0 && config[key].length !== layers) {
+      throw new ModelError(`${file}: ${key} names ${config[key].length} layers, and the model has ${layers}; the config is damaged.`);
+    }
+  }
+}
+
 /** Checks that the rope factors, where there are any, are one positive number a frequency. Throws ModelError. */
 export function checkRopeFactors(file: string, config: ModelConfig): void {
-  const factors = config.rope_factors;
-  if (factors && (factors.length !== config.head_dim / 2 || !factors.every((factor) => factor > 0 && Number.isFinite(factor)))) {
-    throw new ModelError(`${file}: the rope factors are not ${config.head_dim / 2} positive numbers; the model is damaged.`);
+  const half = config.head_dim / 2;
+  for (const factors of [config.rope_factors, config.rope_long?.factors ?? null]) {
+    if (factors && (factors.length !== half || !factors.every((factor) => factor > 0 && Number.isFinite(factor)))) {
+      throw new ModelError(`${file}: the rope factors are not ${half} positive numbers; the model is damaged.`);
+    }
   }
 }
 

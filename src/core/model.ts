@@ -28,7 +28,10 @@ export function rowBytes(type: WeightType, columns: number): number {
   return (columns / block.length) * block.bytes;
 }
 
-/** The transformer's shape, under the keys of Hugging Face's config.json. */
+/** How far back a layer's attention sees: to the example's beginning, or `sliding_window` tokens. */
+export type LayerType = 'full_attention' | 'sliding_attention';
+
+/** The transformer's shape, under the keys of Hugging Face's config.json. What a family fixes is in core/families. */
 export interface ModelConfig {
   model_type: string;
   hidden_size: number;
@@ -42,15 +45,47 @@ export interface ModelConfig {
   rms_norm_eps: number;
   rope_theta: number;
   /**
-   * Divisors of the rope frequencies, head_dim / 2 of them (Llama 3's rope scaling, linear scaling),
-   * or null for plain rope. Frequency i is rope_theta^(-2i/head_dim) / rope_factors[i].
+   * Divisors of the rope frequencies, head_dim / 2 of them (Llama 3's rope scaling, linear scaling, long-rope's short
+   * factors), or null for plain rope. Frequency i is rope_theta^(-2i/head_dim) / rope_factors[i].
    */
   rope_factors: number[] | null;
+  /** Phi-3's long-rope: other factors for texts beyond the original length, and what cosines and sines are multiplied by. */
+  rope_long: LongRope | null;
+  /** The base of sliding layers' own, unscaled rope, where they have one (Gemma 3). */
+  rope_local_base_freq: number | null;
+  /** A layer with 0 here leaves positions out (SmolLM3); empty: all rotate. */
+  no_rope_layers: readonly number[];
+  /** One a layer; empty: all see everything. */
+  layer_types: readonly LayerType[];
+  sliding_window: number | null;
+  /** Attention scores are divided by the root of this; null: of head_dim. */
+  query_pre_attn_scalar: number | null;
+  attn_logit_softcapping: number | null;
+  final_logit_softcapping: number | null;
   tie_word_embeddings: boolean;
   bos_token_id: number | null;
   /** All ids that end a turn or a text. */
   eos_token_id: number[];
 }
+
+export interface LongRope {
+  factors: number[];
+  original_max_position_embeddings: number;
+  attention_factor: number;
+}
+
+/** The keys that only some families set, as the others have them. */
+export const PLAIN_ATTENTION = {
+  rope_factors: null,
+  rope_long: null,
+  rope_local_base_freq: null,
+  no_rope_layers: [],
+  layer_types: [],
+  sliding_window: null,
+  query_pre_attn_scalar: null,
+  attn_logit_softcapping: null,
+  final_logit_softcapping: null,
+} as const satisfies Partial<ModelConfig>;
 
 /**
  * One weight in Hugging Face's name and orientation: `[out, in]` for matrices, `[n]` for vectors
@@ -102,31 +137,40 @@ export interface ModelSource {
   readonly files: readonly import('./bytes').ByteSource[];
 }
 
-/** The seven projections that a LoRA can adapt, in the decoder's order. */
-export const PROJECTIONS = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'] as const;
+/** The projections that a LoRA can adapt, in the decoder's order; `projectionsOf` says which of them a model has. */
+export const PROJECTIONS = [
+  'q_proj',
+  'k_proj',
+  'v_proj',
+  'qkv_proj',
+  'o_proj',
+  'gate_proj',
+  'up_proj',
+  'gate_up_proj',
+  'down_proj',
+] as const;
 export type Projection = (typeof PROJECTIONS)[number];
 
 /** `self_attn.q_proj` or `mlp.gate_proj`: the projection's path inside its layer. */
 export function projectionPath(projection: Projection): string {
-  return (['q_proj', 'k_proj', 'v_proj', 'o_proj'] as string[]).includes(projection) ? `self_attn.${projection}` : `mlp.${projection}`;
+  return ['gate_proj', 'up_proj', 'gate_up_proj', 'down_proj'].includes(projection) ? `mlp.${projection}` : `self_attn.${projection}`;
 }
 
 /** `[out, in]` of a projection under a config. */
 export function projectionShape(config: ModelConfig, projection: Projection): [number, number] {
+  const { hidden_size, intermediate_size } = config;
   const q = config.num_attention_heads * config.head_dim;
   const kv = config.num_key_value_heads * config.head_dim;
-  switch (projection) {
-    case 'q_proj':
-      return [q, config.hidden_size];
-    case 'k_proj':
-    case 'v_proj':
-      return [kv, config.hidden_size];
-    case 'o_proj':
-      return [config.hidden_size, q];
-    case 'gate_proj':
-    case 'up_proj':
-      return [config.intermediate_size, config.hidden_size];
-    case 'down_proj':
-      return [config.hidden_size, config.intermediate_size];
-  }
+  const shapes: Record<Projection, [number, number]> = {
+    q_proj: [q, hidden_size],
+    k_proj: [kv, hidden_size],
+    v_proj: [kv, hidden_size],
+    qkv_proj: [q + 2 * kv, hidden_size],
+    o_proj: [hidden_size, q],
+    gate_proj: [intermediate_size, hidden_size],
+    up_proj: [intermediate_size, hidden_size],
+    gate_up_proj: [2 * intermediate_size, hidden_size],
+    down_proj: [hidden_size, intermediate_size],
+  };
+  return shapes[projection];
 }

@@ -21,3 +21,9 @@ export function llama3RopeFactors(theta: number, headDim: number, scaling: Llama
     return 1 / ((1 - smooth) / factor + smooth);
   });
 }
+
+/** What long-rope multiplies cosines and sines by: √(1 + ln(s) / ln(original)), s = max_position_embeddings / original (Ding et al. 2024). */
+export function longRopeAttentionFactor(maxPositions: number, original: number): number {
+  const stretch = maxPositions / original;
+  return stretch <= 1 ? 1 : Math.sqrt(1 + Math.log(stretch) / Math.log(original));
+}

@@ -1,4 +1,5 @@
 import { GgufError } from '../core/errors';
+import type { Keys } from '../core/families/family';
 import type { GgufHeader, GgufValue, ScalarValue } from './types';
 
 /** Typed access to a GGUF file's metadata; what is missing or of another type is a GgufError that names the key. */
@@ -7,6 +8,20 @@ export class Metadata {
     private readonly file: string,
     private readonly values: GgufHeader['metadata'],
   ) {}
+
+  /** The keys under a prefix, by the rest of their names. */
+  under(prefix: string): Keys {
+    const full = (key: string): string => `${prefix}.${key}`;
+    return {
+      file: this.file,
+      number: (key) => this.number(full(key)),
+      optionalNumber: (key) => this.optionalNumber(full(key)),
+      optionalBoolean: (key) => this.optionalBoolean(full(key)),
+      optionalString: (key) => this.optionalString(full(key)),
+      strings: (key) => this.strings(full(key)),
+      numbers: (key) => this.numbers(full(key)),
+    };
+  }
 
   has(key: string): boolean {
     return this.values.has(key);

@@ -1,11 +1,11 @@
+import type { Family } from '../core/families/family';
 import type { ModelConfig, WeightType } from '../core/model';
-import type { GgufFamily } from './families';
 import { FILE_TYPES } from './types';
 import { f32, text, u32, type GgufMetadata } from './writer';
 
 /** The one divisor where all rope frequencies share it (linear scaling), else null. */
 export function linearRopeFactor(config: ModelConfig): number | null {
-  const factors = config.rope_factors;
+  const factors = config.rope_long ? null : config.rope_factors;
   const first = factors?.[0];
   return first !== undefined && factors!.every((factor) => factor === first) ? first : null;
 }
@@ -20,8 +20,8 @@ function sizeLabel(parameters: number): string {
  * A model's metadata but for its tokenizer, with the keys and types that llama.cpp expects.
  * `type`: what most matrices are stored in.
  */
-export function modelMetadata(family: GgufFamily, config: ModelConfig, name: string, parameters: number, type: WeightType): GgufMetadata {
-  const { architecture } = family;
+export function modelMetadata(family: Family, config: ModelConfig, name: string, parameters: number, type: WeightType): GgufMetadata {
+  const { architecture } = family.gguf;
   const metadata: GgufMetadata = new Map([
     ['general.architecture', text(architecture)],
     ['general.type', text('model')],
@@ -29,7 +29,6 @@ export function modelMetadata(family: GgufFamily, config: ModelConfig, name: str
     ['general.size_label', text(sizeLabel(parameters))],
     ['general.file_type', u32(FILE_TYPES[type])],
     ['general.quantization_version', u32(2)],
-    [`${architecture}.vocab_size`, u32(config.vocab_size)],
     [`${architecture}.context_length`, u32(config.max_position_embeddings)],
     [`${architecture}.embedding_length`, u32(config.hidden_size)],
     [`${architecture}.block_count`, u32(config.num_hidden_layers)],
@@ -39,9 +38,9 @@ export function modelMetadata(family: GgufFamily, config: ModelConfig, name: str
     [`${architecture}.attention.key_length`, u32(config.head_dim)],
     [`${architecture}.attention.value_length`, u32(config.head_dim)],
     [`${architecture}.attention.layer_norm_rms_epsilon`, f32(config.rms_norm_eps)],
-    [`${architecture}.rope.dimension_count`, u32(config.head_dim)],
     [`${architecture}.rope.freq_base`, f32(config.rope_theta)],
   ]);
+  for (const [key, type, value] of family.gguf.toKeys(config)) metadata.set(`${architecture}.${key}`, type === 'u32' ? u32(value) : f32(value));
   const linear = linearRopeFactor(config);
   if (linear !== null) {
     metadata.set(`${architecture}.rope.scaling.type`, text('linear'));

@@ -1,8 +1,10 @@
 import type { ByteSource } from '../core/bytes';
 import { dequantize } from '../core/blocks';
 import { GgufError, ModelError } from '../core/errors';
+import type { Family } from '../core/families/family';
 import { checkConfig, checkRopeFactors, checkRows, checkTensors, expectedTensors } from '../core/layout';
 import {
+  PLAIN_ATTENTION,
   WEIGHT_BLOCKS,
   rowBytes,
   type GgufTokenizerKeys,
@@ -11,7 +13,7 @@ import {
   type StoredTensor,
   type WeightType,
 } from '../core/model';
-import { GGUF_FAMILIES, ggufName, interleavedRow, isInterleaved, type GgufFamily } from './families';
+import { familyOfArchitecture, ggufName, interleavedRow, isInterleaved, isOffsetNorm, knownArchitectures } from './families';
 import { Metadata } from './metadata';
 import { readGguf } from './reader';
 import { TENSOR_TYPES, TOKEN_TYPES, type GgufHeader, type TensorInfo, type TensorType } from './types';
@@ -32,7 +34,7 @@ export async function openGguf(source: ByteSource): Promise<ModelSource> {
   const tokenizer = tokenizerKeys(metadata);
   const config = readConfig(source, header, metadata, family, tokenizer);
   checkConfig(source.name, config);
-  config.rope_factors = await readRopeFactors(source, header, metadata, family, config.head_dim);
+  await readRopeScaling(source, header, metadata, config, family);
   checkRopeFactors(source.name, config);
   if (tokenizer && tokenizer.tokens.length !== config.vocab_size) {
     throw new ModelError(
@@ -62,18 +64,15 @@ export async function openGgufVocabulary(source: ByteSource): Promise<{ tokenize
   return { tokenizer, chatTemplate: metadata.optionalString('tokenizer.chat_template') };
 }
 
-function findFamily(source: ByteSource, metadata: Metadata): GgufFamily {
+function findFamily(source: ByteSource, metadata: Metadata): Family {
   const kind = metadata.optionalString('general.type') ?? 'model';
   if (kind !== 'model') {
     throw new GgufError(`${source.name}: the file holds a GGUF ${kind}, not a model; choose the base model it was made for.`);
   }
   const architecture = metadata.optionalString('general.architecture');
-  const family = GGUF_FAMILIES.find((known) => known.architecture === architecture);
+  const family = familyOfArchitecture(architecture);
   if (family) return family;
-  throw new GgufError(
-    `${source.name}: the architecture is ${architecture ?? 'not named'}, and Hone trains ` +
-      `${GGUF_FAMILIES.map((known) => known.architecture).join(', ')}; choose a model of that family (Llama 2 and 3, SmolLM2, TinyLlama).`,
-  );
+  throw new GgufError(`${source.name}: the architecture is ${architecture ?? 'not named'}, and Hone trains ${knownArchitectures()}; choose a model of one of these.`);
 }
 
 function refuseParts(source: ByteSource, metadata: Metadata): void {
@@ -88,10 +87,10 @@ function readConfig(
   source: ByteSource,
   header: GgufHeader,
   metadata: Metadata,
-  family: GgufFamily,
+  family: Family,
   tokenizer: GgufTokenizerKeys | null,
 ): ModelConfig {
-  const key = (name: string): string => `${family.architecture}.${name}`;
+  const key = (name: string): string => `${family.gguf.architecture}.${name}`;
   const embedding = header.tensors.get('token_embd.weight');
   if (!embedding) throw new ModelError(`${source.name}: token_embd.weight is missing, so the file holds no weights; choose a whole model.`);
   const experts = metadata.optionalNumber(key('expert_count')) ?? 0;
@@ -100,7 +99,8 @@ function readConfig(
   const heads = metadata.number(key('attention.head_count'));
   const head_dim = metadata.optionalNumber(key('attention.key_length')) ?? hidden_size / heads;
   checkHeadSize(source, metadata, key, head_dim);
-  return {
+  const common: ModelConfig = {
+    ...PLAIN_ATTENTION,
     model_type: family.modelType,
     hidden_size,
     intermediate_size: metadata.number(key('feed_forward_length')),
@@ -112,11 +112,11 @@ function readConfig(
     max_position_embeddings: metadata.number(key('context_length')),
     rms_norm_eps: decimal(metadata.number(key('attention.layer_norm_rms_epsilon'))),
     rope_theta: decimal(metadata.optionalNumber(key('rope.freq_base')) ?? 10000),
-    rope_factors: null,
     tie_word_embeddings: !header.tensors.has('output.weight'),
     bos_token_id: tokenizer ? tokenizer.bos_token_id : metadata.optionalNumber('tokenizer.ggml.bos_token_id'),
     eos_token_id: endTokens(metadata, tokenizer),
   };
+  return { ...common, ...family.gguf.fromKeys(metadata.under(family.gguf.architecture), common) };
 }
 
 /** The shortest decimal that rounds to the same float32: what the config said before it was stored as F32 (1e-5, not 9.99999974e-6). */
@@ -139,30 +139,37 @@ function checkHeadSize(source: ByteSource, metadata: Metadata, key: (name: strin
   }
 }
 
-async function readRopeFactors(
-  source: ByteSource,
-  header: GgufHeader,
-  metadata: Metadata,
-  family: GgufFamily,
-  headDim: number,
-): Promise<number[] | null> {
-  const info = header.tensors.get('rope_freqs.weight');
-  if (info) {
-    if (info.type !== 'F32' || info.dims[0] !== headDim / 2) {
-      throw new GgufError(
-        `${source.name}: rope_freqs.weight is ${info.type} with ${info.dims.join(' × ')} values, and F32 with ${headDim / 2} was expected; convert the model anew.`,
-      );
-    }
-    return Array.from(dequantize('F32', await source.read(info.offset, info.bytes)));
+/** Tensors of rope factors, which are part of the config. */
+const ROPE_TENSORS = { llama3: 'rope_freqs.weight', short: 'rope_factors_short.weight', long: 'rope_factors_long.weight' } as const;
+
+async function readRopeScaling(source: ByteSource, header: GgufHeader, metadata: Metadata, config: ModelConfig, family: Family): Promise<void> {
+  const read = (name: string): Promise<number[] | null> => readFactors(source, header, name, config.head_dim / 2);
+  const scaling = metadata.under(`${family.gguf.architecture}.rope.scaling`);
+  const long = await read(ROPE_TENSORS.long);
+  if (long) {
+    config.rope_factors = await read(ROPE_TENSORS.short);
+    const original_max_position_embeddings = scaling.number('original_context_length');
+    config.rope_long = { factors: long, original_max_position_embeddings, attention_factor: scaling.optionalNumber('attn_factor') ?? 1 };
+    return;
   }
-  const key = (name: string): string => `${family.architecture}.rope.scaling.${name}`;
-  const type = metadata.optionalString(key('type')) ?? 'none';
-  if (type === 'none') return null;
-  if (type === 'linear') {
-    const factor = metadata.number(key('factor'));
-    return factor === 1 ? null : new Array<number>(headDim / 2).fill(factor);
+  config.rope_factors = await read(ROPE_TENSORS.llama3);
+  if (config.rope_factors) return;
+  const type = scaling.optionalString('type') ?? (scaling.optionalNumber('factor') === null ? 'none' : 'linear');
+  if (type === 'none') return;
+  if (type !== 'linear') throw new ModelError(`${source.name}: the rope scaling is ${type}, and Hone knows linear, llama3 and longrope; choose a model without it.`);
+  const factor = scaling.number('factor');
+  if (factor !== 1) config.rope_factors = new Array<number>(config.head_dim / 2).fill(factor);
+}
+
+async function readFactors(source: ByteSource, header: GgufHeader, name: string, count: number): Promise<number[] | null> {
+  const info = header.tensors.get(name);
+  if (!info) return null;
+  if (info.type !== 'F32' || info.dims[0] !== count) {
+    throw new GgufError(
+      `${source.name}: ${name} is ${info.type} with ${info.dims.join(' × ')} values, and F32 with ${count} was expected; convert the model anew.`,
+    );
   }
-  throw new ModelError(`${source.name}: the rope scaling is ${type}, and Hone knows linear and llama3; choose a model without it.`);
+  return Array.from(dequantize('F32', await source.read(info.offset, info.bytes)));
 }
 
 function endTokens(metadata: Metadata, tokenizer: GgufTokenizerKeys | null): number[] {
@@ -200,20 +207,21 @@ function tokenizerKeys(metadata: Metadata): GgufTokenizerKeys | null {
   };
 }
 
-function storedTensors(source: ByteSource, header: GgufHeader, family: GgufFamily, config: ModelConfig): Map<string, StoredTensor> {
+function storedTensors(source: ByteSource, header: GgufHeader, family: Family, config: ModelConfig): Map<string, StoredTensor> {
   const names = new Map<string, string>();
   for (const name of expectedTensors(config).keys()) names.set(ggufName(family, name)!, name);
   const tensors = new Map<string, StoredTensor>();
   for (const info of header.tensors.values()) {
-    if (info.name === 'rope_freqs.weight') continue;
+    if (Object.values<string>(ROPE_TENSORS).includes(info.name)) continue;
     const name = names.get(info.name);
     if (name === undefined) {
       throw new ModelError(
-        `${source.name}: tensor ${info.name} has no place in a ${family.architecture} model as Hone knows it ` +
-          '(attention biases and experts are not supported); choose a plain one.',
+        `${source.name}: tensor ${info.name} has no place in a ${family.gguf.architecture} model as Hone knows it ` +
+          '(experts and biases that the family has not are not supported); choose a plain one.',
       );
     }
-    tensors.set(name, storedTensor(source, info, name, isInterleaved(family, name) ? config.head_dim : null));
+    const tensor = storedTensor(source, info, name, isInterleaved(family, name) ? config.head_dim : null);
+    tensors.set(name, isOffsetNorm(family, name) ? lessOffset(source, tensor, family.decoder.norm_offset) : tensor);
   }
   return tensors;
 }
@@ -240,6 +248,16 @@ function storedTensor(source: ByteSource, info: TensorInfo, name: string, headDi
     return headDim === null ? readStored(first, count) : readInterleaved(readStored, first, count, headDim, stride);
   };
   return { name, shape, type, readRows };
+}
+
+/** A norm's weight as Hugging Face has it: less what the file added. */
+function lessOffset(source: ByteSource, tensor: StoredTensor, offset: number): StoredTensor {
+  if (tensor.type !== 'F32') throw new GgufError(`${source.name}: ${tensor.name} has type ${tensor.type}, and norms are F32; convert the model anew.`);
+  const readRows = async (first: number, count: number): Promise<Uint8Array> => {
+    const values = dequantize('F32', await tensor.readRows(first, count)).map((value) => value - offset);
+    return new Uint8Array(values.buffer);
+  };
+  return { ...tensor, readRows };
 }
 
 /** Reads the heads that rows `first`… lie in and puts the rows into Hugging Face's order. */

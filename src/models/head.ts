@@ -64,13 +64,13 @@ export class LossRows {
 /**
  * Cross-entropy over the vocabulary for the trained rows of `hidden` `[M, C]`, chunk by chunk; where
  * `hidden` or the head is trained, each chunk's gradient is formed at once and its logits are let go.
- * `scale` f32 `[1]` multiplies the gradient: 1 / trained tokens of the whole step.
+ * `scale` f32 `[1]` multiplies the gradient: 1 / trained tokens of the whole step. `softcap`: the logits' cap, or null.
  */
-export function headLoss(g: Graph, hidden: Tensor, head: Weight, rows: LossRows, scale: Tensor): void {
+export function headLoss(g: Graph, hidden: Tensor, head: Weight, rows: LossRows, scale: Tensor, softcap: number | null): void {
   for (const { index, targets, losses } of rows.chunks) {
     g.immediately(() => {
       const logits = linear(g, gatherRows(g, hidden, index), head, { name: 'logits' });
-      crossEntropy(g, logits, targets, scale, losses);
+      crossEntropy(g, logits, targets, scale, losses, softcap);
     });
   }
 }

@@ -18,10 +18,22 @@ export interface DecoderWeights {
   head: Weight;
 }
 
-export interface LayerWeights extends Record<Projection, Weight> {
-  inputNorm: Tensor;
-  postAttentionNorm: Tensor;
+/** A layer's weights by the ends of their names; what its family has not is absent. */
+export interface LayerWeights {
+  projections: Readonly<Partial<Record<Projection, Weight>>>;
+  biases: Readonly<Partial<Record<Projection, Tensor>>>;
+  norms: Readonly<Partial<Record<Norm, Tensor>>>;
 }
+
+const NORMS = {
+  input_layernorm: 'input_layernorm',
+  q_norm: 'self_attn.q_norm',
+  k_norm: 'self_attn.k_norm',
+  post_attention_layernorm: 'post_attention_layernorm',
+  pre_feedforward_layernorm: 'pre_feedforward_layernorm',
+  post_feedforward_layernorm: 'post_feedforward_layernorm',
+} as const;
+export type Norm = keyof typeof NORMS;
 
 /** Every weight of a model as a parameter: what full-parameter training trains. */
 export function weightSpecs(config: ModelConfig): ParameterSpec[] {
@@ -30,15 +42,18 @@ export function weightSpecs(config: ModelConfig): ParameterSpec[] {
 
 /** Builds the tree of weights from a lookup by name. */
 function assemble(config: ModelConfig, matrix: (name: string) => Weight, vector: (name: string) => Tensor): DecoderWeights {
+  const expected = expectedTensors(config);
+  const collect = <K extends string, T>(paths: Readonly<Record<K, string>>, make: (name: string) => T): Partial<Record<K, T>> =>
+    Object.fromEntries(
+      Object.entries<string>(paths).flatMap(([key, path]) => (expected.has(path) ? [[key, make(path)]] : [])),
+    ) as Partial<Record<K, T>>;
   const embed = matrix('model.embed_tokens.weight');
-  const layers = Array.from({ length: config.num_hidden_layers }, (_, i) => {
+  const layers = Array.from({ length: config.num_hidden_layers }, (_, i): LayerWeights => {
     const path = `model.layers.${i}`;
-    const projections = PROJECTIONS.map((projection) => [projection, matrix(`${path}.${projectionPath(projection)}.weight`)]);
-    return {
-      inputNorm: vector(`${path}.input_layernorm.weight`),
-      postAttentionNorm: vector(`${path}.post_attention_layernorm.weight`),
-      ...(Object.fromEntries(projections) as Record<Projection, Weight>),
-    };
+    const of = (kind: 'weight' | 'bias'): Record<Projection, string> =>
+      Object.fromEntries(PROJECTIONS.map((name) => [name, `${path}.${projectionPath(name)}.${kind}`])) as Record<Projection, string>;
+    const norms = Object.fromEntries(Object.entries(NORMS).map(([name, norm]) => [name, `${path}.${norm}.weight`])) as Record<Norm, string>;
+    return { projections: collect(of('weight'), matrix), biases: collect(of('bias'), vector), norms: collect(norms, vector) };
   });
   const head = config.tie_word_embeddings ? embed : matrix('lm_head.weight');
   return { embed, layers, norm: vector('model.norm.weight'), head };

@@ -1,24 +1,25 @@
 import { ModelError } from '../core/errors';
+import { FAMILIES, TEXT_PARTS, knownFamilies } from '../core/families';
+import type { Family } from '../core/families/family';
 import { checkConfig, checkRopeFactors } from '../core/layout';
-import type { ModelConfig } from '../core/model';
-import { llama3RopeFactors } from '../core/rope';
+import { PLAIN_ATTENTION, type ModelConfig } from '../core/model';
+import { llama3RopeFactors, longRopeAttentionFactor } from '../core/rope';
 import type { ConfigFile } from './json';
 
-/** Values of `model_type` in config.json whose weights Hone trains. */
-export const KNOWN_MODEL_TYPES: readonly string[] = ['llama'];
-
 /**
- * A model's shape from config.json (transformers 4 and 5 spellings) and generation_config.json.
- * `hasHead`: whether the files hold lm_head.weight, which decides where the config does not say if the head is tied.
- * Throws SafetensorsError for missing or mistyped keys, ModelError for a model that Hone does not train.
+ * A model's shape from config.json (transformers 4 and 5 spellings) and generation_config.json; of a model that sees as
+ * well, that of its text part. `hasHead`: whether the files hold a head's weights, which decides where the config does
+ * not say if the head is tied. Throws SafetensorsError for missing or mistyped keys, ModelError for a model that Hone does not train.
  */
-export function readConfig(file: ConfigFile, generation: ConfigFile | null, hasHead: boolean): ModelConfig {
-  refuseUnsupported(file);
+export function readConfig(whole: ConfigFile, generation: ConfigFile | null, hasHead: boolean): ModelConfig {
+  const { family, file } = textPart(whole);
+  refuseUnsupported(file, family);
   const hidden_size = file.number('hidden_size');
   const heads = file.number('num_attention_heads');
-  const rope = file.section('rope_parameters');
-  const config: ModelConfig = {
-    model_type: file.optionalString('model_type') ?? '',
+  const rope = ropeSections(file);
+  const common: ModelConfig = {
+    ...PLAIN_ATTENTION,
+    model_type: family.modelType,
     hidden_size,
     intermediate_size: file.number('intermediate_size'),
     num_hidden_layers: file.number('num_hidden_layers'),
@@ -29,52 +30,94 @@ export function readConfig(file: ConfigFile, generation: ConfigFile | null, hasH
     max_position_embeddings: file.number('max_position_embeddings'),
     rms_norm_eps: file.number('rms_norm_eps'),
     // The default of transformers' LlamaConfig, which Llama 2's configs rely on.
-    rope_theta: rope?.optionalNumber('rope_theta') ?? file.optionalNumber('rope_theta') ?? 10000,
-    rope_factors: null,
-    tie_word_embeddings: file.optionalBoolean('tie_word_embeddings') ?? !hasHead,
+    rope_theta: rope.global?.optionalNumber('rope_theta') ?? file.optionalNumber('rope_theta') ?? 10000,
+    tie_word_embeddings: file.optionalBoolean('tie_word_embeddings') ?? whole.optionalBoolean('tie_word_embeddings') ?? !hasHead,
     bos_token_id: file.ids('bos_token_id')[0] ?? generation?.ids('bos_token_id')[0] ?? null,
-    eos_token_id: [...new Set([...(generation?.ids('eos_token_id') ?? []), ...file.ids('eos_token_id')])],
+    eos_token_id: [...new Set([...(generation?.ids('eos_token_id') ?? []), ...whole.ids('eos_token_id'), ...file.ids('eos_token_id')])],
   };
+  const config = { ...common, ...family.fromConfig(file, common) };
+  const local = rope.local?.optionalNumber('rope_theta') ?? null;
+  if (local !== null && config.rope_local_base_freq !== null) config.rope_local_base_freq = local;
   checkConfig(file.file, config);
-  config.rope_factors = ropeFactors(rope ?? file.section('rope_scaling'), config);
+  Object.assign(config, ropeScaling(rope.global, config, file));
   checkRopeFactors(file.file, config);
   return config;
 }
 
-function refuseUnsupported(file: ConfigFile): void {
-  const type = file.optionalString('model_type');
-  if (type === null || !KNOWN_MODEL_TYPES.includes(type)) {
-    throw new ModelError(
-      `${file.file}: model_type is ${type ?? 'missing'}, and Hone trains ${KNOWN_MODEL_TYPES.join(', ')}; ` +
-        'choose a model of that family (Llama 2 and 3, SmolLM2, TinyLlama).',
-    );
+/** The family, and the keys of the model's text part over the family's defaults. Throws a ModelError where the family is unknown. */
+function textPart(whole: ConfigFile): { family: Family; file: ConfigFile } {
+  const text = whole.section('text_config');
+  const type = whole.optionalString('model_type');
+  const textType = text?.optionalString('model_type') ?? type;
+  const named = [textType, type].map((name) => TEXT_PARTS[name ?? ''] ?? name);
+  const family = FAMILIES.find(({ modelType }) => modelType === named[0]) ?? FAMILIES.find(({ modelType }) => modelType === named[1]);
+  if (!family) {
+    throw new ModelError(`${whole.file}: model_type is ${type ?? 'missing'}, and Hone trains ${knownFamilies()}; choose a model of one of these.`);
   }
+  return { family, file: (text ?? whole).withDefaults(family.defaults) };
+}
+
+function refuseUnsupported(file: ConfigFile, { modelType, decoder }: Family): void {
   for (const key of ['attention_bias', 'mlp_bias']) {
-    if (file.optionalBoolean(key)) throw new ModelError(`${file.file}: ${key} is true, and Hone's ${type} has no biases; choose a model without them.`);
+    if (file.optionalBoolean(key)) {
+      throw new ModelError(`${file.file}: ${key} is true, and Hone's ${modelType} has no such biases; choose a model without them.`);
+    }
   }
-  const activation = file.optionalString('hidden_act') ?? 'silu';
-  if (activation !== 'silu') throw new ModelError(`${file.file}: hidden_act is ${activation}, and Hone's ${type} computes silu; choose another model.`);
+  const activation = file.optionalString('hidden_activation') ?? file.optionalString('hidden_act') ?? decoder.activation;
+  if (activation !== decoder.activation) {
+    throw new ModelError(`${file.file}: the activation is ${activation}, and Hone's ${modelType} computes ${decoder.activation}; choose another model.`);
+  }
   if (file.section('quantization_config')) {
     throw new ModelError(`${file.file}: the weights are quantised for another library (quantization_config); choose the original model or a GGUF file.`);
   }
   const rotated = file.optionalNumber('partial_rotary_factor') ?? 1;
   if (rotated !== 1) throw new ModelError(`${file.file}: partial_rotary_factor is ${rotated}, and Hone rotates whole heads; choose another model.`);
+  if (file.optionalBoolean('use_bidirectional_attention')) {
+    throw new ModelError(`${file.file}: use_bidirectional_attention is true, and Hone trains models that look back only; choose another model.`);
+  }
 }
 
-function ropeFactors(rope: ConfigFile | null, config: ModelConfig): number[] | null {
+/** Where the rope's keys lie: one section for all layers, or (transformers 5) one for each type of layer. */
+function ropeSections(file: ConfigFile): { global: ConfigFile | null; local: ConfigFile | null } {
+  const parameters = file.section('rope_parameters');
+  const global = parameters?.section('full_attention') ?? null;
+  if (global) return { global, local: parameters!.section('sliding_attention') };
+  return { global: parameters ?? file.section('rope_scaling'), local: null };
+}
+
+function ropeScaling(rope: ConfigFile | null, config: ModelConfig, file: ConfigFile): Pick<ModelConfig, 'rope_factors' | 'rope_long'> {
   const type = rope?.optionalString('rope_type') ?? rope?.optionalString('type') ?? 'default';
-  if (!rope || type === 'default') return null;
+  const plain = { rope_factors: null, rope_long: null };
+  // Qwen's mrope gives image positions three numbers; text has three equal ones, which is plain rope.
+  if (!rope || type === 'default' || type === 'mrope') return plain;
   if (type === 'linear') {
     const factor = rope.number('factor');
-    return factor === 1 ? null : new Array<number>(config.head_dim / 2).fill(factor);
+    return factor === 1 ? plain : { ...plain, rope_factors: new Array<number>(config.head_dim / 2).fill(factor) };
   }
   if (type === 'llama3') {
-    return llama3RopeFactors(config.rope_theta, config.head_dim, {
+    const factors = llama3RopeFactors(config.rope_theta, config.head_dim, {
       factor: rope.number('factor'),
       low_freq_factor: rope.number('low_freq_factor'),
       high_freq_factor: rope.number('high_freq_factor'),
       original_max_position_embeddings: rope.number('original_max_position_embeddings'),
     });
+    return { ...plain, rope_factors: factors };
   }
-  throw new ModelError(`${rope.file}: the rope scaling is ${type}, and Hone knows linear and llama3; choose a model without it.`);
+  // Phi-3's first configs call it su.
+  if (type === 'longrope' || type === 'su') return longRope(rope, config, file);
+  throw new ModelError(`${rope.file}: the rope scaling is ${type}, and Hone knows linear, llama3 and longrope; choose a model without it.`);
+}
+
+function longRope(rope: ConfigFile, config: ModelConfig, file: ConfigFile): Pick<ModelConfig, 'rope_factors' | 'rope_long'> {
+  const original = rope.optionalNumber('original_max_position_embeddings') ?? file.number('original_max_position_embeddings');
+  const list = (key: string): number[] => {
+    const factors = rope.numbers(key);
+    if (!factors) throw new ModelError(`${rope.file}: ${key} is missing, which longrope needs; download the config again.`);
+    return factors;
+  };
+  const attention_factor = rope.optionalNumber('attention_factor') ?? longRopeAttentionFactor(config.max_position_embeddings, original);
+  return {
+    rope_factors: list('short_factor'),
+    rope_long: { factors: list('long_factor'), original_max_position_embeddings: original, attention_factor },
+  };
 }

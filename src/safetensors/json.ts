@@ -1,5 +1,6 @@
 import type { ByteSource } from '../core/bytes';
 import { SafetensorsError } from '../core/errors';
+import type { Keys } from '../core/families/family';
 
 /** The largest real one, a 262,144-token tokenizer.json, takes 33 MB. */
 const LONGEST_JSON = 200_000_000;
@@ -35,7 +36,7 @@ export function baseName(source: ByteSource): string {
 }
 
 /** Keys of a config file with checks; what is missing or of another type is a SafetensorsError that names file and key. */
-export class ConfigFile {
+export class ConfigFile implements Keys {
   constructor(
     readonly file: string,
     private readonly json: Json,
@@ -78,6 +79,18 @@ export class ConfigFile {
     if (value === null) return null;
     if (!Array.isArray(value) || !value.every((item) => typeof item === 'string')) return this.wrong(key, value, 'a list of texts');
     return value as string[];
+  }
+
+  numbers(key: string): number[] | null {
+    const value = this.json[key] ?? null;
+    if (value === null) return null;
+    if (!Array.isArray(value) || !value.every((item) => typeof item === 'number')) return this.wrong(key, value, 'a list of numbers');
+    return value as number[];
+  }
+
+  /** The same file with other values for the keys that it lacks; one that it sets to null stays null. */
+  withDefaults(defaults: Readonly<Json>): ConfigFile {
+    return new ConfigFile(this.file, { ...defaults, ...this.json });
   }
 
   /** A nested object, or null. */

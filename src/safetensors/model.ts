@@ -15,7 +15,7 @@ export async function openSafetensorsModel(files: readonly ByteSource[]): Promis
   const byName = new Map(files.map((file) => [baseName(file), file]));
   const configFile = byName.get('config.json');
   if (!configFile) throw new SafetensorsError(`config.json is missing beside ${weightFiles(files)}; choose the model's whole folder.`);
-  const found = await collectTensors(byName);
+  const found = textTensors(await collectTensors(byName));
   const generation = byName.get('generation_config.json');
   const config = readConfig(
     new ConfigFile(configFile.name, await readJson(configFile)),
@@ -36,6 +36,22 @@ export async function openSafetensorsModel(files: readonly ByteSource[]): Promis
     bytes: files.reduce((sum, file) => sum + file.size, 0),
     files: [...files].sort((a, b) => (a.name < b.name ? -1 : 1)),
   };
+}
+
+/** What a model that sees or hears adds to its text part. */
+const OTHER_PARTS = /^(?:model\.)?(?:vision_tower|vision_model|visual|multi_modal_projector|audio_tower)\./;
+/** Where such models keep the text part: `language_model.model.layers…` (transformers 4), `model.language_model.layers…` (5). */
+const TEXT_PREFIX = /^(?:language_model\.(?=model\.|lm_head\.)|(?<model>model\.)language_model\.)/;
+
+/** The text part's weights under the names that they have in a text model. */
+function textTensors(tensors: ReadonlyMap<string, StoredTensor>): Map<string, StoredTensor> {
+  const text = [...tensors.values()].filter(({ name }) => !OTHER_PARTS.test(name));
+  return new Map(
+    text.map((tensor) => {
+      const name = tensor.name.replace(TEXT_PREFIX, (_, model: string | undefined) => model ?? '');
+      return [name, { ...tensor, name }];
+    }),
+  );
 }
 
 function weightFiles(files: readonly ByteSource[]): string {

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Adapter } from '../../src/core/adapter';
 import { makeMicroBatch } from '../../src/core/batch';
 import type { Example } from '../../src/core/example';
-import { type ModelConfig, type ModelSource, type StoredTensor } from '../../src/core/model';
+import { PLAIN_ATTENTION, type ModelConfig, type ModelSource, type StoredTensor } from '../../src/core/model';
 import { Random } from '../../src/core/random';
 import { Inference } from '../../src/models/inference';
 import { FrozenWeights, uploadTrained } from '../../src/models/weights';
@@ -16,6 +16,7 @@ import { referenceLogits } from '../reference/llama';
 
 /** Shapes that no tile fits: odd head counts, head sizes that are no multiple of four, a prime vocabulary, tiny rows. */
 const base: ModelConfig = {
+  ...PLAIN_ATTENTION,
   model_type: 'llama',
   hidden_size: 42,
   intermediate_size: 51,
@@ -27,7 +28,6 @@ const base: ModelConfig = {
   max_position_embeddings: 64,
   rms_norm_eps: 1e-5,
   rope_theta: 10000,
-  rope_factors: null,
   tie_word_embeddings: true,
   bos_token_id: 1,
   eos_token_id: [2],

@@ -20,6 +20,10 @@ const CASES = [
   { name: 'stories260K', logits: 1e-3, gradient: 1e-3, loss: 3e-4, steps: Infinity },
   { name: 'stories260K-packed', logits: 1e-3, gradient: 1e-3, loss: 3e-4, steps: Infinity },
   { name: 'tiny-llama', logits: 1e-3, gradient: 1e-3, loss: 3e-4, steps: Infinity },
+  { name: 'tiny-qwen2', logits: 1e-3, gradient: 1e-3, loss: 3e-4, steps: Infinity },
+  { name: 'tiny-qwen3', logits: 1e-3, gradient: 1e-3, loss: 3e-4, steps: Infinity },
+  { name: 'tiny-gemma2', logits: 1e-3, gradient: 1e-3, loss: 3e-4, steps: Infinity },
+  { name: 'tiny-gemma3', logits: 1e-3, gradient: 1e-3, loss: 3e-4, steps: Infinity },
   // The float32 PyTorch run itself is off by 1.6e-4 in gradients here: thirty layers of rounding.
   { name: 'SmolLM2-135M-Instruct', logits: 1e-3, gradient: 5e-3, loss: 3e-3, steps: Infinity },
 ];

@@ -1,0 +1,21 @@
+import { LAYER_TENSORS, PLAIN_DECODER, type Family } from './family';
+
+/** Touvron et al. 2023; the decoder that the others differ from. */
+export const LLAMA: Family = {
+  modelType: 'llama',
+  examples: 'Llama 2 and 3, SmolLM2, TinyLlama',
+  decoder: PLAIN_DECODER,
+  defaults: {},
+  fromConfig: () => ({}),
+  gguf: {
+    architecture: 'llama',
+    interleavesHeads: true,
+    layerTensors: LAYER_TENSORS,
+    fromKeys: () => ({}),
+    toKeys: ({ head_dim, vocab_size }) => [
+      ['vocab_size', 'u32', vocab_size],
+      ['rope.dimension_count', 'u32', head_dim],
+    ],
+    inexpressible: () => null,
+  },
+};

@@ -1,0 +1,16 @@
+import { layerTypes, type Family } from './family';
+import { LLAMA } from './llama';
+
+/**
+ * Llama with an optional sliding window in every layer (Jiang et al. 2023). GGUF files call it llama and know no window:
+ * llama.cpp sees everything, which differs only in texts longer than the window.
+ */
+export const MISTRAL: Family = {
+  ...LLAMA,
+  modelType: 'mistral',
+  examples: 'Mistral 7B, Mistral Nemo',
+  fromConfig: (keys, { num_hidden_layers }) => {
+    const sliding_window = keys.optionalNumber('sliding_window');
+    return { sliding_window, layer_types: layerTypes(num_hidden_layers, () => sliding_window !== null) };
+  },
+};

@@ -1,0 +1,31 @@
+import { LAYER_TENSORS, PLAIN_DECODER, type Family } from './family';
+
+/** Every fourth layer has no positions. */
+const rotates = (layer: number, interval: number): number => ((layer + 1) % interval === 0 ? 0 : 1);
+
+const pattern = (layers: number, interval: number): number[] => Array.from({ length: layers }, (_, layer) => rotates(layer, interval));
+
+/** Llama whose every fourth layer leaves rotation out (Hugging Face 2025, "SmolLM3"; Yang et al. 2025, "RoPE to NoPE and back again"). */
+export const SMOLLM3: Family = {
+  modelType: 'smollm3',
+  examples: 'SmolLM3',
+  decoder: PLAIN_DECODER,
+  defaults: { no_rope_layer_interval: 4 },
+  fromConfig: (keys, { num_hidden_layers }) => ({
+    no_rope_layers: keys.numbers('no_rope_layers') ?? pattern(num_hidden_layers, keys.number('no_rope_layer_interval')),
+  }),
+  gguf: {
+    architecture: 'smollm3',
+    interleavesHeads: true,
+    layerTensors: LAYER_TENSORS,
+    fromKeys: (_, { num_hidden_layers }) => ({ no_rope_layers: pattern(num_hidden_layers, 4) }),
+    toKeys: ({ head_dim, vocab_size }) => [
+      ['vocab_size', 'u32', vocab_size],
+      ['rope.dimension_count', 'u32', head_dim],
+    ],
+    inexpressible: ({ no_rope_layers, num_hidden_layers }) =>
+      pattern(num_hidden_layers, 4).every((rotated, layer) => (no_rope_layers[layer] ?? 1) === rotated)
+        ? null
+        : 'other layers than every fourth leave positions out, and GGUF has no key for that',
+  },
+};
