@@ -50,7 +50,7 @@ function broadcastGemv({ rows, outputs, broadcast: lanes }: GemvTile, weight: Qu
     return each(
       rows,
       (m) => `      { let l = subgroupBroadcast(own_${m}_${Math.floor(quad / lanes)}, ${quad % lanes}u);
-        ${each(outputs, (j) => `s${m}_${j} += dot(l, weight_quad(raw_${j}, ${h}u, scale_${j}));`, ' ')} }`,
+        ${each(outputs, (j) => `s${m}_${j} += dot(l, weight_quad(raw_${j}, word, ${h}u, block_${j}));`, ' ')} }`,
     );
   };
   return `enable subgroups;
@@ -66,7 +66,7 @@ ${each(rows, (m) => `  let left_${m} = min(${m}u, rows.x - 1u);`)}
   for (var step = 0u; step < ${Math.ceil(quads / 8)}u; step++) {
 ${each(8 / lanes, (part) => `    let quad_${part} = step * 8u + ${part * lanes}u + lane;`)}
 ${each(rows, (m) => each(8 / lanes, (part) => own(m, part)))}
-${each(outputs, (j) => `    let scale_${j} = weight_scale(right_${j}, step);`)}
+${each(outputs, (j) => `    let block_${j} = weight_block(right_${j}, step);`)}
 ${each(
   wordsPerStep,
   (w) => `    {
@@ -86,7 +86,7 @@ function treeGemv({ rows, outputs }: GemvTile, weight: QuadReader, N: number, bi
   const sums = rows * outputs;
   const product = (m: number): string =>
     `      { let l = x4(min(${m}u, rows.x - 1u), quad); ${each(outputs, (j) => `s${m * outputs + j} += dot(l, r${j});`, ' ')} }`;
-  const scale = weight.wordsPerBlock ? `word / ${weight.wordsPerBlock}u` : '0u';
+  const block = weight.wordsPerBlock ? `word / ${weight.wordsPerBlock}u` : '0u';
   return `// Grid: ${LANES} invocations a workgroup, ${outputs} rows of the weight each, folded over y. Barriers: one a level of the tree.
 ${bindings}
 
@@ -98,12 +98,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 ${each(outputs, (j) => `  let right_${j} = min(n + ${j}u, ${N - 1}u);`)}
   ${each(sums, (i) => `var s${i} = 0.0;`, ' ')}
   for (var word = lane; word < ${weight.words}u; word += ${LANES}u) {
-${each(outputs, (j) => `    let raw_${j} = weight_word(right_${j}, word); let scale_${j} = weight_scale(right_${j}, ${scale});`)}
+${each(outputs, (j) => `    let raw_${j} = weight_word(right_${j}, word); let block_${j} = weight_block(right_${j}, ${block});`)}
 ${each(
   weight.quadsPerWord,
   (h) => `    {
       let quad = weight_index(word, ${h}u);
-${each(outputs, (j) => `      let r${j} = weight_quad(raw_${j}, ${h}u, scale_${j});`)}
+${each(outputs, (j) => `      let r${j} = weight_quad(raw_${j}, word, ${h}u, block_${j});`)}
 ${each(rows, product)}
     }`,
 )}

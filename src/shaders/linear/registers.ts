@@ -109,9 +109,9 @@ export function ntRegisters(tile: RegisterTile, weight: QuadReader, N: number, K
   const { quadsPerWord, wordsPerBlock, words } = weight;
   const half = (h: number, body: string): string => `      {
       let quad = weight_index(word, ${h}u);
-      ${each(columns, (j) => `let r${j} = weight_quad(raw_${j}, ${h}u, scale_${j});`, '\n      ')}${body}
+      ${each(columns, (j) => `let r${j} = weight_quad(raw_${j}, word, ${h}u, block_${j});`, '\n      ')}${body}
       }`;
-  const scales = (block: string): string => each(columns, (j) => `    let scale_${j} = weight_scale(right_${j}, ${block});`);
+  const blocks = (block: string): string => each(columns, (j) => `    let block_${j} = weight_block(right_${j}, ${block});`);
   return kernel({
     tile,
     width: columns,
@@ -122,7 +122,7 @@ ${weight.wgsl}
     columnTiles: tileColumns(tile, N),
     columns: each(columns, (j) => `  let right_${j} = min(column + ${j * lanesX}u, ${N - 1}u);`),
     loop: (body) => `${wordsPerBlock ? `  for (var block = 0u; block < ${words / wordsPerBlock}u; block++) {` : '  {'}
-${scales(wordsPerBlock ? 'block' : '0u')}
+${blocks(wordsPerBlock ? 'block' : '0u')}
     for (var w = 0u; w < ${wordsPerBlock || words}u; w++) {
       let word = ${wordsPerBlock ? `block * ${wordsPerBlock}u + w` : 'w'};
       ${each(columns, (j) => `let raw_${j} = weight_word(right_${j}, word);`, '\n      ')}
@@ -145,8 +145,8 @@ export function nnRegisters(tile: RegisterTile, weight: QuadReader, N: number, K
   const width = columns * halves * 4;
   const block = (c: number): string => (wordsPerBlock ? `word_${c} / ${wordsPerBlock}u` : '0u');
   const load = (c: number, q: number): string => `      let raw_${c}_${q} = weight_word(n${q}, word_${c});
-      let scale_${c}_${q} = weight_scale(n${q}, ${block(c)});
-${each(halves, (h) => `      let t${c}_${h}_${q} = weight_quad(raw_${c}_${q}, ${h}u, scale_${c}_${q});`)}`;
+      let block_${c}_${q} = weight_block(n${q}, ${block(c)});
+${each(halves, (h) => `      let t${c}_${h}_${q} = weight_quad(raw_${c}_${q}, word_${c}, ${h}u, block_${c}_${q});`)}`;
   const turn = (j: number): string => {
     const quad = `t${Math.floor(j / (4 * halves))}_${Math.floor(j / 4) % halves}`;
     return `      let r${j} = vec4<f32>(${each(4, (q) => `${quad}_${q}[${j % 4}]`, ', ')});`;

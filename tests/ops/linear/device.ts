@@ -1,7 +1,7 @@
 /** Runs one linear layer, forward and backward, on the GPU, with sentinels around everything it writes. */
 import { Graph } from '../../../src/autograd/graph';
 import { dequantize } from '../../../src/core/blocks';
-import { rowBytes, type WeightType } from '../../../src/core/model';
+import { rowBytes, WEIGHT_BLOCKS, type WeightType } from '../../../src/core/model';
 import { Arena } from '../../../src/runtime/arena';
 import { createStorage, destroyBuffer, openDevice, readBuffer, traitsOf, type DeviceTraits, type Gpu } from '../../../src/runtime/device';
 import { Pacer } from '../../../src/runtime/pacer';
@@ -21,20 +21,47 @@ export function values(count: number, seed: number): Float32Array<ArrayBuffer> {
   });
 }
 
-/** Random bytes of `rows` × `columns` stored weights, and their values. Scales are kept small and finite. */
+/** High bytes of the numbers in a block (their place in it, and what to set but for the sign): floats near 1, scales so that weights are. */
+const HIGH_BYTES: Record<WeightType, readonly (readonly [number, number])[]> = {
+  F32: [[3, 0x3e]],
+  F16: [[1, 0x38]],
+  BF16: [[1, 0x3e]],
+  Q8_0: [[1, 0x18]],
+  Q4_0: [[1, 0x28]],
+  Q4_1: [
+    [1, 0x28],
+    [3, 0x30],
+  ],
+  Q5_0: [[1, 0x24]],
+  Q5_1: [
+    [1, 0x24],
+    [3, 0x30],
+  ],
+  Q4_K: [
+    [1, 0x14],
+    [3, 0x18],
+  ],
+  Q5_K: [
+    [1, 0x10],
+    [3, 0x18],
+  ],
+  Q6_K: [[209, 0x0c]],
+};
+
+/**
+ * Random bytes of `rows` × `columns` stored weights, and their values, which are finite and of the size of 1. Scales of
+ * every third block of 256 are subnormal float16 numbers, as those of real models often are.
+ */
 export function storedWeight(type: WeightType, rows: number, columns: number, seed: number): { bytes: Uint8Array; values: Float32Array } {
   const bytes = new Uint8Array(rows * rowBytes(type, columns));
   const noise = values(bytes.length, seed);
   bytes.forEach((_, i) => (bytes[i] = (noise[i]! + 1) * 128));
-  // The top byte of each float: sign from the noise, exponent near 1 (floats) or near 1/64 (scales).
-  const top = (at: number, exponent: number): void => void (bytes[at] = (bytes[at]! & 0x80) | exponent);
-  const block = { F32: 4, F16: 2, BF16: 2, Q8_0: 34, Q4_0: 18, Q4_1: 20 }[type];
-  for (let at = 0; at < bytes.length; at += block) {
-    if (type === 'F32') top(at + 3, 0x3e);
-    else if (type === 'F16') top(at + 1, 0x38);
-    else if (type === 'BF16') top(at + 1, 0x3e);
-    else top(at + 1, type === 'Q8_0' ? 0x18 : 0x28);
-    if (type === 'Q4_1') top(at + 3, 0x30);
+  const block = WEIGHT_BLOCKS[type];
+  for (let b = 0; b * block.bytes < bytes.length; b++) {
+    for (const [place, high] of HIGH_BYTES[type]) {
+      const at = b * block.bytes + place;
+      bytes[at] = (bytes[at]! & 0x80) | (block.length === 256 && b % 3 === 2 ? 0x02 : high);
+    }
   }
   return { bytes, values: dequantize(type, bytes) };
 }

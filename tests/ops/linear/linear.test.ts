@@ -87,8 +87,8 @@ describe.each(VARIANTS)('linear by $name', ({ traits, shapes, types }) => {
 
   for (const type of types) {
     it(`gives the results of the dequantised values of a frozen ${type} matrix`, async () => {
-      // Blocks are 32 wide; floats may end anywhere. 37 rows go through the tiles, 2 through the kernel for few rows.
-      const K = WEIGHT_BLOCKS[type].length === 1 ? 21 : 96;
+      // Some blocks a row; floats may end anywhere. 37 rows go through the tiles, 2 through the kernel for few rows.
+      const K = { 1: 21, 32: 96, 256: 768 }[WEIGHT_BLOCKS[type].length]!;
       const N = 45;
       const weight = storedWeight(type, N, K, 2);
       for (const M of [37, 2]) {
