@@ -4,7 +4,7 @@ import { peftName } from '../src/core/adapter';
 import type { ByteSink } from '../src/core/bytes';
 import { expectedTensors } from '../src/core/layout';
 import { projectionsOf } from '../src/core/families';
-import { PLAIN_ATTENTION, projectionPath, projectionShape, type GgufTokenizerKeys, type ModelConfig, type ModelSource, type StoredTensor } from '../src/core/model';
+import { PLAIN_ATTENTION, projectionPath, projectionShape, type GgufTokenizerKeys, type LayerType, type ModelConfig, type ModelSource, type StoredTensor } from '../src/core/model';
 import { Random } from '../src/core/random';
 import { llama3RopeFactors } from '../src/core/rope';
 
@@ -38,6 +38,30 @@ export const TINY: ModelConfig = {
   eos_token_id: [2],
 };
 
+/** A small model of each family, with all that the family does differently at work. */
+export const FAMILY_CONFIGS: readonly ModelConfig[] = (() => {
+  const plain: ModelConfig = { ...TINY, rope_factors: null };
+  const alternating = (layers: number, period: number): LayerType[] =>
+    Array.from({ length: layers }, (_, layer) => ((layer + 1) % period === 0 ? 'full_attention' : 'sliding_attention'));
+  const gemma = { query_pre_attn_scalar: 16, tie_word_embeddings: true, sliding_window: 5 };
+  return [
+    TINY,
+    { ...plain, model_type: 'mistral', sliding_window: 4, layer_types: new Array<LayerType>(3).fill('sliding_attention') },
+    { ...plain, model_type: 'qwen2', tie_word_embeddings: true, rope_theta: 1e6 },
+    { ...plain, model_type: 'qwen3', head_dim: 24, rms_norm_eps: 1e-6 },
+    { ...plain, ...gemma, model_type: 'gemma2', layer_types: alternating(3, 2), attn_logit_softcapping: 5, final_logit_softcapping: 4 },
+    { ...plain, ...gemma, model_type: 'gemma3_text', num_hidden_layers: 7, layer_types: alternating(7, 6), rope_theta: 1e6, rope_local_base_freq: 1e4, rope_factors: new Array<number>(8).fill(8) },
+    {
+      ...plain,
+      model_type: 'phi3',
+      hidden_size: 96,
+      rope_factors: [1, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7],
+      rope_long: { factors: [2, 3, 4, 5, 6, 7, 8, 9], original_max_position_embeddings: 64, attention_factor: 1.25 },
+    },
+    { ...plain, model_type: 'smollm3', num_hidden_layers: 4, no_rope_layers: [1, 1, 1, 0], tie_word_embeddings: true },
+  ];
+})();
+
 const gaussian = (random: Random): number => Math.sqrt(-2 * Math.log(1 - random.uniform())) * Math.cos(2 * Math.PI * random.uniform());
 
 /** Float32 values about 0 with a given deviation. */
@@ -52,12 +76,13 @@ export function randomModel(config: ModelConfig, seed = 1): ModelSource {
   for (const [name, shape] of expectedTensors(config)) {
     const count = shape.reduce((product, size) => product * size, 1);
     const columns = shape.at(-1)!;
-    const data = shape.length === 1 ? randomValues(random, count, 0.1).map((x) => 1 + x) : randomValues(random, count, 1.5 / Math.sqrt(columns));
+    const center = name.endsWith('.bias') || config.model_type.startsWith('gemma') ? 0 : 1;
+    const data = shape.length === 1 ? randomValues(random, count, 0.1).map((x) => center + x) : randomValues(random, count, 1.5 / Math.sqrt(columns));
     const bytes = new Uint8Array(data.buffer);
     const readRows = (first: number, rows: number): Promise<Uint8Array> => Promise.resolve(bytes.slice(first * columns * 4, (first + rows) * columns * 4));
     tensors.set(name, { name, shape, type: 'F32', readRows });
   }
-  return { name: 'random llama', format: 'safetensors', config, tensors, tokenizer: { kind: 'gguf', keys: madeUpTokenizer(config) }, chatTemplate: null, bytes: 0, files: [] };
+  return { name: `random ${config.model_type}`, format: 'safetensors', config, tensors, tokenizer: { kind: 'gguf', keys: madeUpTokenizer(config) }, chatTemplate: null, bytes: 0, files: [] };
 }
 
 /** Three special tokens, the printable ASCII characters, and numbered words up to the vocabulary's size. */

@@ -17,7 +17,7 @@ import { openGguf } from '../../src/gguf/model';
 import { quantize } from '../../src/gguf/quantize';
 import { readGguf } from '../../src/gguf/reader';
 import { TINY, randomAdapter, randomModel } from '../fixtures';
-import { largestDifference, referenceLogits } from '../reference/llama';
+import { largestDifference, referenceLogits } from '../reference/decoder';
 
 const model = randomModel(TINY);
 const adapter = randomAdapter(TINY, { r: 6 });

@@ -9,7 +9,7 @@ import { openModel } from '../../src/formats/open-model';
 import { SafetensorsWriter } from '../../src/safetensors/writer';
 import { fileSource, folderSources } from '../files';
 import { TINY, randomAdapter } from '../fixtures';
-import { referenceLogits } from '../reference/llama';
+import { referenceLogits } from '../reference/decoder';
 import { shared } from '../shared';
 
 const encoder = new TextEncoder();

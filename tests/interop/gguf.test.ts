@@ -9,7 +9,7 @@ import { exportGgufAdapter } from '../../src/exports/gguf-adapter';
 import { exportMergedGguf } from '../../src/exports/gguf-model';
 import { openGguf } from '../../src/gguf/model';
 import { fileSource } from '../files';
-import { largestDifference, meanKl, referenceLogits } from '../reference/llama';
+import { largestDifference, meanKl, referenceLogits } from '../reference/decoder';
 import { shared } from '../shared';
 import { TINY, fileSink, randomAdapter, randomModel } from '../fixtures';
 import { engineLogits } from './engine';

@@ -12,7 +12,7 @@ import { exportPeft } from '../../src/exports/peft';
 import { openModel } from '../../src/formats/open-model';
 import { folderSources } from '../files';
 import { randomAdapter } from '../fixtures';
-import { largestDifference, referenceLogits } from '../reference/llama';
+import { largestDifference, referenceLogits } from '../reference/decoder';
 import { shared } from '../shared';
 import { engineLogits } from './engine';
 

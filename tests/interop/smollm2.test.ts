@@ -9,7 +9,7 @@ import { exportMergedGguf } from '../../src/exports/gguf-model';
 import { openGguf } from '../../src/gguf/model';
 import { fileSource } from '../files';
 import { fileSink, randomAdapter } from '../fixtures';
-import { meanKl } from '../reference/llama';
+import { meanKl } from '../reference/decoder';
 import { shared } from '../shared';
 import { engineLogits } from './engine';
 import { hasLlamaCpp, llamaLogitsOf, llamaTokens } from './llama-cpp';

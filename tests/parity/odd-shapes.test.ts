@@ -10,9 +10,9 @@ import { openDevice, traitsOf, type Gpu } from '../../src/runtime/device';
 import { MemoryLedger } from '../../src/runtime/memory';
 import { parseRecipe } from '../../src/training/recipe';
 import { TrainingSession } from '../../src/training/session';
-import { randomAdapter, randomModel } from '../fixtures';
+import { FAMILY_CONFIGS, randomAdapter, randomModel } from '../fixtures';
 import { nodeGpu } from '../gpu';
-import { referenceLogits } from '../reference/llama';
+import { referenceLogits } from '../reference/decoder';
 
 /** Shapes that no tile fits: odd head counts, head sizes that are no multiple of four, a prime vocabulary, tiny rows. */
 const base: ModelConfig = {
@@ -37,6 +37,8 @@ const SHAPES: { name: string; config: ModelConfig; rank: number }[] = [
   { name: 'seven heads of 6 over seven, untied head, vocabulary 517, rank 3', rank: 3, config: { ...base, hidden_size: 35, num_attention_heads: 7, num_key_value_heads: 7, head_dim: 6, vocab_size: 517, tie_word_embeddings: false } },
   { name: 'ten heads of 20 over five, rank 1', rank: 1, config: { ...base, hidden_size: 67, num_attention_heads: 10, num_key_value_heads: 5, head_dim: 20 } },
 ];
+
+const FAMILIES = FAMILY_CONFIGS.map((config) => ({ name: `family ${config.model_type}`, config, rank: 2 }));
 
 function rows(vocabulary: number): Example[] {
   const random = new Random(3);
@@ -80,7 +82,7 @@ function direction(length: number, seed: number): Float32Array {
   return values.map((x) => x / norm);
 }
 
-describe.each(SHAPES)('a model of $name', ({ config, rank }) => {
+describe.each([...SHAPES, ...FAMILIES])('a model of $name', ({ config, rank }) => {
   let gpu: Gpu;
   const model = randomModel(config);
   const examples = rows(config.vocab_size);

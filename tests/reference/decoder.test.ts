@@ -5,9 +5,9 @@ import { openModel } from '../../src/formats/open-model';
 import { readSafetensors } from '../../src/safetensors/reader';
 import { fileSource, folderSources } from '../files';
 import { shared } from '../shared';
-import { largestDifference, referenceLogits } from './llama';
+import { largestDifference, referenceLogits } from './decoder';
 
-describe.each(['tiny-llama', 'stories260K'])('the f64 reference on %s (skipped without ../shared/goldens)', (name) => {
+describe.each(['tiny-llama', 'stories260K', 'tiny-qwen2', 'tiny-qwen3', 'tiny-gemma2', 'tiny-gemma3'])('the f64 reference on %s (skipped without ../shared/goldens)', (name) => {
   const golden = shared(`goldens/training/${name}`);
   it.skipIf(!golden)("gives PyTorch's logits", async () => {
     const { logits } = JSON.parse(readFileSync(`${golden}/case.json`, 'utf8')) as { logits: { input_ids: number[] } };
