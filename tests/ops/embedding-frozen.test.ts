@@ -16,8 +16,10 @@ it.each<[WeightType, number]>([
   ['Q4_1', 160],
   ['Q5_0', 96],
   ['Q5_1', 64],
+  ['Q4_K', 512],
   ['Q4_K', 768],
   ['Q5_K', 256],
+  ['Q6_K', 256],
   ['Q6_K', 768],
 ])('embedding reads rows of a %s matrix of %i columns in three shards, to the bit', async (type, columns) => {
   const [V, M] = [23, 41];

@@ -216,3 +216,16 @@ export function relativeError(got: ArrayLike<number>, expected: ArrayLike<number
   }
   return Math.sqrt(difference / Math.max(norm, 1e-30));
 }
+
+/** The largest difference over the root mean square of the expected values. */
+export function largestError(got: ArrayLike<number>, expected: ArrayLike<number>): number {
+  let largest = 0;
+  let squares = 0;
+  for (let i = 0; i < expected.length; i++) {
+    const difference = Math.abs(got[i]! - expected[i]!);
+    // NaN is larger than everything.
+    if (!(difference <= largest)) largest = difference;
+    squares += expected[i]! ** 2;
+  }
+  return largest / Math.sqrt(Math.max(squares, 1e-30) / expected.length);
+}
