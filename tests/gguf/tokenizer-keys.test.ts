@@ -37,6 +37,15 @@ describe.skipIf(!haveAll)('tokenizer.json of real vocabularies (skipped without 
     expect(made.eos_token_id).toBe(keys.eos_token_id);
   });
 
+  it.each(byteLevel)('%s: gives the same ids as its tokenizer.json, for white space and numbers of all scripts too', async (path) => {
+    const keys = await keysOf(path);
+    const json = buildTokenizer({ kind: 'huggingface', tokenizer: byteLevelJson(keys), config: {} });
+    const own = buildTokenizer({ kind: 'gguf', keys });
+    for (const text of [CHECK_TEXT, "a\u0085b \u0085's", '\ufeffa  \ufeff b', ' ½ ١٢٣ Ⅷ12', 'x\u00a0\u2003\u3000y']) {
+      expect(json.encode(text), JSON.stringify(text)).toEqual(own.encode(text));
+    }
+  });
+
   it('the check text is the one that the reference vectors end with', () => {
     const texts = readFileSync(shared('tokenizers/qwen2.gguf.inp')!, 'utf8').split('\n__ggml_vocab_test__\n');
     expect(texts).toContain(CHECK_TEXT);

@@ -39,9 +39,9 @@ export async function llamaLogits(run: Evaluation): Promise<Float32Array[]> {
   return (await llamaLogitsOf([run]))[0]!;
 }
 
-/** llama.cpp's token ids of texts under a GGUF file's vocabulary, no BOS added, special tokens read as text. */
-export async function llamaTokens(model: string, texts: readonly string[]): Promise<number[][]> {
-  return ((await runReader({ model, texts })) as { tokens: number[][] }).tokens;
+/** llama.cpp's token ids of texts under a GGUF file's vocabulary, no BOS added, special tokens read as text or parsed. */
+export async function llamaTokens(model: string, texts: readonly string[], parseSpecial = false): Promise<number[][]> {
+  return ((await runReader({ model, texts, parseSpecial })) as { tokens: number[][] }).tokens;
 }
 
 /** Runs the reader in a process of its own and gives the JSON of its last line. */

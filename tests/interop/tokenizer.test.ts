@@ -2,12 +2,14 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { TokenizerSource } from '../../src/core/model';
 import { buildTokenizer } from '../../src/data/tokenizer/tokenizer';
 import { exportMergedGguf } from '../../src/exports/gguf-model';
 import { openGgufVocabulary } from '../../src/gguf/model';
 import { CHECK_TEXT } from '../../src/gguf/pre-tokenizers';
+import { vocabulary, vocabularyPath, type VocabularyName } from '../data/vocabularies';
 import { fileSource } from '../files';
 import { TINY, fileSink, randomModel } from '../fixtures';
 import { byteLevelJson, sentencePieceJson } from '../gguf/tokenizer-json';
@@ -55,4 +57,32 @@ describe.skipIf(!hasLlamaCpp || !existsSync(join(demo, 'tokenizer.json')))("the 
     const texts = [CHECK_TEXT, 'Hello there! 12 ships.\n\n  Ahoy', 'naïve 🚀 日本'];
     expect(await llamaTokens(path, texts)).toEqual(texts.map((text) => own.encode(text, { parseSpecial: false })));
   });
+});
+
+/** Words, marks and spaces on which tokenizers part ways, and any characters at all. */
+const hostile = fc.oneof(
+  fc.string({ unit: 'binary', maxLength: 8 }),
+  fc.string({ unit: 'grapheme', maxLength: 8 }),
+  fc.array(fc.constantFrom(' ', '\n', '\t', '\r\n', '\u00a0', '\u3000', '\u0085', '\u2028', '\u000b'), { minLength: 1, maxLength: 40 }).map((all) => all.join('')),
+  fc.nat(2 ** 40).map(String),
+  fc.constantFrom(...' the|don\'t|WE\'LL|I\'\u017f|l\u2019homme|12,345.67|\u0663\u0664|\u00bd\u00b2|\u2167|<b></b>|▁▁the|<0x0A>|Ġthe|http://a.b/?c=d&e'.split('|')),
+  fc.constantFrom('👩\u200d👩\u200d👧', '🇩🇪🇫🇷', 'e\u0301\u0302', '한국어', '日本語', 'العربية', 'עִבְרִית', 'हिन्दी', '\u0000', '\ufeff', '\u{e0001}', '\u{10ffff}'),
+);
+
+const names: VocabularyName[] = ['qwen2', 'llama-bpe', 'llama-spm', 'smollm2', 'stories', 'gemma-3'];
+
+describe.skipIf(!hasLlamaCpp || !shared('tokenizers'))('texts of all kinds (skipped without node-llama-cpp or ../shared/tokenizers)', () => {
+  for (const name of names) {
+    const path = shared('tokenizers') && vocabularyPath(name);
+    it.skipIf(path === null)(`get the ids that llama.cpp gives with ${name}, special tokens spelled or parsed${path === null ? ' (its file is absent)' : ''}`, async () => {
+      const { tokenizer } = await vocabulary(name);
+      const special = tokenizer.specialTokens.slice(0, 40);
+      const piece = fc.oneof({ weight: 6, arbitrary: hostile }, { weight: 1, arbitrary: fc.constantFrom(...special, ...special.map((token) => token.slice(0, -1))) });
+      const texts = fc.sample(fc.array(piece, { maxLength: 8 }).map((pieces) => pieces.join('').replace(/\p{Surrogate}/gu, '?')), { numRuns: 400, seed: 7 });
+      for (const parseSpecial of [false, true]) {
+        const expected = await llamaTokens(path!, texts, parseSpecial);
+        texts.forEach((text, i) => expect(tokenizer.encode(text, { parseSpecial }), JSON.stringify(text)).toEqual(expected[i]));
+      }
+    });
+  }
 });

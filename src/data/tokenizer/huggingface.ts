@@ -1,6 +1,7 @@
 import { Tokenizer as PipelineTokenizer } from '@huggingface/tokenizers';
 import { TokenizerError } from '../../core/errors';
 import type { PrefixSpace } from './offsets';
+import { GPT2 } from './pretokenizers';
 import type { Encoder } from './tokenizer';
 import { Vocabulary, type Spelling } from './vocabulary';
 
@@ -33,15 +34,31 @@ interface AddedToken {
  * be parsed are left out of a second instance, which shares the first one's vocabulary and merges.
  */
 export function tokenizerJsonEncoder(json: TokenizerJson): (text: string, parseSpecial: boolean) => number[] {
-  const parsing = new PipelineTokenizer(json, {});
+  const exact = { ...json, pre_tokenizer: exactRules(json.pre_tokenizer) };
+  const parsing = new PipelineTokenizer(exact, {});
   let literal: PipelineTokenizer | undefined;
   const withoutSpecial = (): PipelineTokenizer => {
     const empty = { type: 'BPE', vocab: {}, merges: [] };
-    const built = new PipelineTokenizer({ ...json, model: empty, added_tokens: json.added_tokens.filter((token) => !token.special) }, {});
+    const built = new PipelineTokenizer({ ...exact, model: empty, added_tokens: json.added_tokens.filter((token) => !token.special) }, {});
     built.model = parsing.model;
     return built;
   };
   return (text, parseSpecial) => (parseSpecial ? parsing : (literal ??= withoutSpecial())).encode(text, { add_special_tokens: false }).ids;
+}
+
+/**
+ * The library's ByteLevel and Digits read JavaScript's `\s` and `\d`, which are other characters than Unicode's white space (U+0085,
+ * U+FEFF) and numbers; its Split is exact, so the same rules are given to that.
+ */
+function exactRules(step: Component | null): Component | null {
+  if (!step) return null;
+  const split = (Regex: string): Component => ({ type: 'Split', pattern: { Regex }, behavior: 'Isolated', invert: false });
+  if (step.type === 'Sequence') {
+    return { ...step, pretokenizers: (step.pretokenizers as Component[]).map(exactRules) };
+  }
+  if (step.type === 'Digits') return split(step.individual_digits === true ? '\\p{N}' : '\\p{N}+');
+  if (step.type !== 'ByteLevel' || step.use_regex === false || step.add_prefix_space === true) return step;
+  return { type: 'Sequence', pretokenizers: [split(GPT2), { ...step, use_regex: false }] };
 }
 
 /** The encoder of a model folder: `tokenizer` is tokenizer.json's content, `config` tokenizer_config.json's. */

@@ -16,13 +16,23 @@ export function tokenTypes(keys: GgufTokenizerKeys): readonly number[] {
   return types;
 }
 
+/**
+ * Tokens that llama.cpp holds for control tokens whatever their type says: ends of turns and texts, and marks of code infilling
+ * (src/llama-vocab.cpp). Gemma 3's `</s>`, a tag of HTML, is among them.
+ */
+const CONTROL_BY_NAME = new Set(
+  ('<|eot_id|> <|im_end|> <|end|> <|return|> <|call|> <|flush|> <|calls|> <end_of_turn> <|endoftext|> </s> <|eom_id|> <EOT> _<EOT> [EOT] [EOS] ' +
+    '<|end_of_text|> <end_of_utterance> <eos> <turn|> <|tool_response> <|fim_prefix|> <|fim_suffix|> <|fim_middle|> <|fim_pad|> <|fim_repo|> ' +
+    '<|repo_name|> <|file_sep|>').split(' '),
+);
+
 /** Ids found in text as they are spelled (control, unknown, user-defined), and of these the control ones. */
 export function literalTokens(tokens: readonly string[], types: readonly number[]): { literal: Set<number>; special: Set<number> } {
   const literal = new Set<number>();
   const special = new Set<number>();
   types.forEach((type, id) => {
     if (tokens[id] === '') return;
-    if (type === TOKEN_TYPE.control || type === TOKEN_TYPE.unknown) special.add(id);
+    if (type === TOKEN_TYPE.control || type === TOKEN_TYPE.unknown || CONTROL_BY_NAME.has(tokens[id]!)) special.add(id);
     if (special.has(id) || type === TOKEN_TYPE.userDefined) literal.add(id);
   });
   return { literal, special };

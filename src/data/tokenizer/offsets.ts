@@ -21,7 +21,10 @@ const SPACE = 0x20;
  * Returns UTF-16 positions; a token that starts or ends inside a character covers the whole of it.
  */
 export function alignTokens(text: string, ids: readonly number[], spelling: Spelling): { starts: number[]; ends: number[] } {
-  const { bytes, positions } = textBytes(text, spelling.composes);
+  // SentencePiece spells a space and "▁" alike, and both are one unit long.
+  const spaced = spelling.vocabulary.spelling === 'sentencepiece' ? text.replaceAll('▁', ' ') : text;
+  const { bytes, positions } = textBytes(spaced, spelling.composes);
+  const spaces = (byte: number): boolean => /^\p{White_Space}/u.test(text.slice(positions[byte], positions[byte]! + 1));
   const starts: number[] = [];
   const ends: number[] = [];
   let at = 0;
@@ -31,7 +34,7 @@ export function alignTokens(text: string, ids: readonly number[], spelling: Spel
     const whole = spelling.vocabulary.bytes(id);
     const invented = fresh && !literal && inventsSpace(spelling.prefixSpace, i === 0, whole, bytes, at);
     const piece = invented ? whole.subarray(1) : whole;
-    const [from, to] = place(bytes, at, piece) ?? unknown(text, ids, i, spelling, bytes, at);
+    const [from, to] = place(bytes, at, piece, spaces) ?? unknown(text, ids, i, spelling, bytes, at);
     starts.push(positions[from]!);
     ends.push(from === to ? positions[from]! : ceiling(positions, to));
     at = to;
@@ -46,11 +49,10 @@ function inventsSpace(mode: PrefixSpace, first: boolean, piece: Uint8Array, byte
 }
 
 /** The byte range of `piece` at `at`, or after whitespace there that a special token has swallowed. */
-function place(bytes: Uint8Array, at: number, piece: Uint8Array): [number, number] | null {
+function place(bytes: Uint8Array, at: number, piece: Uint8Array, isSpace: (byte: number) => boolean): [number, number] | null {
   for (let from = at; ; from++) {
     if (matches(bytes, from, piece)) return [from, from + piece.length];
-    const byte = bytes[from];
-    if (byte === undefined || !(byte === SPACE || (byte >= 0x09 && byte <= 0x0d))) return null;
+    if (from >= bytes.length || !isSpace(from)) return null;
   }
 }
 

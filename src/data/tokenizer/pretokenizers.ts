@@ -10,7 +10,8 @@ export interface PreTokenizer {
   addBos?: boolean;
 }
 
-const GPT2 = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)";
+/** GPT-2's expression, which byte-level tokenizers without one of their own use. */
+export const GPT2 = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)";
 const CONTRACTION = "(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])";
 /** The shape of Llama 3's, Qwen's and others' expression; they differ in how many digits stay together. */
 const llama3 = (digits: string): string =>

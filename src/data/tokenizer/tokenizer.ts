@@ -64,14 +64,15 @@ export class Tokenizer {
 
   /** The text's token ids. */
   encode(text: string, { addSpecial = false, parseSpecial = true }: EncodeOptions = {}): number[] {
-    const ids = this.encoder.encode(text, parseSpecial);
+    const ids = this.encoder.encode(wellFormed(text), parseSpecial);
     return addSpecial ? [...this.encoder.prefix, ...ids, ...this.encoder.suffix] : ids;
   }
 
   /** The text's token ids and where each token stands in the text. Throws a TokenizerError where tokens do not spell the text. */
   encodeWithOffsets(text: string, { addSpecial = false, parseSpecial = true }: EncodeOptions = {}): TokenOffsets {
-    const ids = this.encoder.encode(text, parseSpecial);
-    const { starts, ends } = alignTokens(text, ids, this.encoder);
+    const spelled = wellFormed(text);
+    const ids = this.encoder.encode(spelled, parseSpecial);
+    const { starts, ends } = alignTokens(spelled, ids, this.encoder);
     if (!addSpecial) return { ids, starts, ends };
     const before = this.encoder.prefix.map(() => 0);
     const after = this.encoder.suffix.map(() => text.length);
@@ -109,6 +110,11 @@ export class Tokenizer {
   isSpecial(id: number): boolean {
     return this.encoder.vocabulary.isSpecial(id);
   }
+}
+
+/** Halves of surrogate pairs have no UTF-8; they become U+FFFD, which keeps every other character in its place. */
+function wellFormed(text: string): string {
+  return text.replace(/\p{Surrogate}/gu, '\ufffd');
 }
 
 /**

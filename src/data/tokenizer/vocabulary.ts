@@ -31,7 +31,7 @@ export class Vocabulary {
    */
   constructor(
     private readonly tokens: readonly (string | undefined)[],
-    private readonly spelling: Spelling,
+    readonly spelling: Spelling,
     private readonly literal: ReadonlySet<number>,
     private readonly special: ReadonlySet<number>,
   ) {
@@ -73,11 +73,11 @@ export class Vocabulary {
   private spell(id: number): Uint8Array {
     const token = this.tokens[id];
     if (token === undefined) return new Uint8Array(0);
-    if (this.literal.has(id)) return utf8.encode(token);
     if (this.spelling === 'sentencepiece') {
-      const byte = BYTE_TOKEN.exec(token);
+      const byte = this.literal.has(id) ? null : BYTE_TOKEN.exec(token);
       return byte ? Uint8Array.of(Number.parseInt(byte[1]!, 16)) : utf8.encode(token.replaceAll('▁', ' '));
     }
+    if (this.literal.has(id)) return utf8.encode(token);
     const bytes = Array.from(token, (character) => CHARACTER_TO_BYTE.get(character));
     return bytes.every((byte) => byte !== undefined) ? Uint8Array.from(bytes) : utf8.encode(token);
   }

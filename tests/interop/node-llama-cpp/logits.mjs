@@ -4,7 +4,7 @@
  *
  * stdin: {"runs": [{"model": path, "lora": path or null, "ids": [...]}, ...], "out": path}
  * out: float32 little-endian, rows of V logits, run after run. stdout's last line: {"vocabularies": [V of each run]}
- * or {"model": path, "texts": [...]}; stdout's last line: {"tokens": [[...], ...]}, special tokens read as text.
+ * or {"model": path, "texts": [...], "parseSpecial": true or false}; stdout's last line: {"tokens": [[...], ...]}.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { getLlama } from 'node-llama-cpp';
@@ -36,7 +36,7 @@ async function evaluate({ model: modelPath, lora, ids }) {
 
 if (request.texts) {
   const model = await llama.loadModel({ modelPath: request.model, gpuLayers: 0, vocabOnly: true });
-  console.log(JSON.stringify({ tokens: request.texts.map((text) => model.tokenize(text, false)) }));
+  console.log(JSON.stringify({ tokens: request.texts.map((text) => model.tokenize(text, request.parseSpecial)) }));
 } else {
   const pieces = [];
   const vocabularies = [];
