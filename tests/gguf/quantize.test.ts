@@ -8,15 +8,9 @@ import { shared } from '../shared';
 
 const folder = shared('goldens/quantize');
 const sets: [string, WeightType][] = [
-  ['main', 'F16'],
-  ['main', 'BF16'],
-  ['main', 'Q8_0'],
-  ['main', 'Q4_0'],
-  ['main', 'Q4_1'],
-  ['edge', 'Q8_0'],
-  ['edge', 'Q4_0'],
-  ['edge', 'Q4_1'],
-  ['w576', 'Q8_0'],
+  ...(['F16', 'BF16', 'Q8_0', 'Q4_0', 'Q4_1', 'Q4_K', 'Q5_K', 'Q6_K'] as const).map((type): [string, WeightType] => ['main', type]),
+  ...(['Q8_0', 'Q4_0', 'Q4_1', 'Q4_K', 'Q5_K', 'Q6_K'] as const).map((type): [string, WeightType] => ['edge', type]),
+  ...(['Q8_0', 'Q5_0', 'Q5_1', 'Q4_K', 'Q5_K', 'Q6_K'] as const).map((type): [string, WeightType] => ['w576', type]),
 ];
 
 describe.skipIf(!folder)('quantisers (skipped without ../shared/goldens/quantize)', () => {
@@ -27,15 +21,31 @@ describe.skipIf(!folder)('quantisers (skipped without ../shared/goldens/quantize
   });
 });
 
-/** Half a step of each grid for magnitudes up to 1; the block types a little more, for the rounding of d (and m) to float16. */
-const STEP: Record<WeightType, number> = { F32: 0, F16: 2 ** -11, BF16: 2 ** -8, Q8_0: 0.55 / 127, Q4_0: 1 / 8, Q4_1: 1.01 / 15 };
+/**
+ * The largest error for values between -1 and 1: half a step of the grid, and what d and m lose in float16 (2^-12 of 127 d, or a hundredth);
+ * the K types fit their grids by least squares, which leaves the outermost values up to a step and a half outside.
+ */
+const ERROR: Record<WeightType, number> = {
+  F32: 0,
+  F16: 2 ** -12,
+  BF16: 2 ** -9,
+  Q8_0: 0.5 / 127 + 2 ** -12,
+  Q4_0: 1 / 8,
+  Q4_1: 1.01 / 15,
+  Q5_0: 1 / 16,
+  Q5_1: 1.01 / 31,
+  Q4_K: 1.5 / 15,
+  Q5_K: 1.75 / 31,
+  Q6_K: 0.6 / 32,
+};
 
 describe('quantising and reading back', () => {
-  it.each(Object.keys(STEP) as WeightType[])('stays within half a step for %s', (type) => {
+  it.each(Object.keys(ERROR) as WeightType[])('stays near the values for %s', (type) => {
     const random = new Random(7);
-    const values = Float32Array.from({ length: 32 * 50 }, () => random.uniform() * 2 - 1);
+    const values = Float32Array.from({ length: 256 * 40 }, () => random.uniform() * 2 - 1);
     const back = dequantize(type, quantize(type, values));
-    for (let i = 0; i < values.length; i++) expect(Math.abs(back[i]! - values[i]!)).toBeLessThanOrEqual(STEP[type]);
+    const error = values.reduce((largest, x, i) => Math.max(largest, Math.abs(back[i]! - x)), 0);
+    expect(error).toBeLessThanOrEqual(ERROR[type]);
   });
 
   it('gives the same bytes again where the values already lie on the grid of a type with signed steps', () => {
