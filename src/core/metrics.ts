@@ -35,3 +35,12 @@ export interface RunHistory {
   evals: EvalPoint[];
   samples: SamplePoint[];
 }
+
+/** How far a quantised base is from its original on the data set's own rows. */
+export interface Drift {
+  /** Mean KL(original ‖ quantised) over the compared tokens, in nats. */
+  kl: number;
+  /** Share of them whose likeliest next token is the same. */
+  same: number;
+  tokens: number;
+}

@@ -12,6 +12,7 @@ import { rmsNorm } from '../shaders/rms-norm/rms-norm';
 import { rope } from '../shaders/rope/rope';
 import { scale } from '../shaders/scale/scale';
 import { split } from '../shaders/split/split';
+import type { Weight } from '../shaders/weight';
 import { project, type LoraPairs } from './lora';
 import type { RopeTables } from './rope-table';
 import type { DecoderWeights, LayerWeights, Norm } from './weights';
@@ -19,15 +20,20 @@ import type { DecoderWeights, LayerWeights, Norm } from './weights';
 /** How a token sees the others: over the flat batch in training, over a cache when generating. */
 export type Attend = (g: Graph, layer: number, q: Tensor, k: Tensor, v: Tensor) => Tensor;
 
-export interface DecoderCall {
+/** What a layer needs besides its weights and its input. */
+export interface LayerCall {
   config: ModelConfig;
-  weights: DecoderWeights;
   lora: LoraPairs;
   /** u32 `[M]`. */
-  ids: Tensor;
   positions: Tensor;
   ropes: RopeTables['tensors'];
   attend: Attend;
+}
+
+export interface DecoderCall extends LayerCall {
+  weights: DecoderWeights;
+  /** u32 `[M]`. */
+  ids: Tensor;
   /** Keep only each layer's input and run the layer again in the backward pass. */
   recompute: boolean;
 }
@@ -35,29 +41,42 @@ export interface DecoderCall {
 /** The decoder from token ids to the final normed hidden states `[M, C]` (Touvron et al. 2023, with its families' turns). */
 export function decoder(g: Graph, call: DecoderCall): Tensor {
   const { config, weights, recompute } = call;
-  const { scaled_embedding, norm_offset } = familyOf(config).decoder;
-  let x = embedding(g, call.ids, weights.embed);
-  if (scaled_embedding) x = scale(g, x, Math.sqrt(config.hidden_size));
-  weights.layers.forEach((_, i) => {
+  let x = embedded(g, config, call.ids, weights.embed);
+  weights.layers.forEach((layer, i) => {
     const input = x;
-    const run = (): Tensor => new Layer(g, call, i).run(input);
+    const run = (): Tensor => decoderLayer(g, call, layer, i, input);
     x = recompute ? g.checkpoint([input], run) : run();
   });
-  return rmsNorm(g, x, weights.norm, config.rms_norm_eps, norm_offset);
+  return finalNorm(g, config, x, weights.norm);
+}
+
+/** Layer `index` over the residual stream x `[M, C]`. */
+export function decoderLayer(g: Graph, call: LayerCall, weights: LayerWeights, index: number, x: Tensor): Tensor {
+  return new Layer(g, call, weights, index).run(x);
+}
+
+/** Embeddings `[M, C]` as the first layer takes them. */
+export function embedded(g: Graph, config: ModelConfig, ids: Tensor, weight: Weight): Tensor {
+  const x = embedding(g, ids, weight);
+  return familyOf(config).decoder.scaled_embedding ? scale(g, x, Math.sqrt(config.hidden_size)) : x;
+}
+
+/** The norm between the last layer and the head. */
+export function finalNorm(g: Graph, config: ModelConfig, x: Tensor, weight: Tensor): Tensor {
+  return rmsNorm(g, x, weight, config.rms_norm_eps, familyOf(config).decoder.norm_offset);
 }
 
 /** One layer being recorded. */
 class Layer {
   private readonly traits: DecoderTraits;
-  private readonly weights: LayerWeights;
 
   constructor(
     private readonly g: Graph,
-    private readonly call: DecoderCall,
+    private readonly call: LayerCall,
+    private readonly weights: LayerWeights,
     private readonly index: number,
   ) {
     this.traits = familyOf(call.config).decoder;
-    this.weights = call.weights.layers[index]!;
   }
 
   run(x: Tensor): Tensor {

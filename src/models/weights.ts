@@ -40,51 +40,62 @@ export function weightSpecs(config: ModelConfig): ParameterSpec[] {
   return [...expectedTensors(config)].map(([name, shape]) => ({ name, shape }));
 }
 
-/** Builds the tree of weights from a lookup by name. */
-function assemble(config: ModelConfig, matrix: (name: string) => Weight, vector: (name: string) => Tensor): DecoderWeights {
+/** How a tree of weights looks them up by name. */
+interface Lookup {
+  matrix: (name: string) => Weight;
+  vector: (name: string) => Tensor;
+}
+
+/** Builds the tree of weights. */
+function assemble(config: ModelConfig, lookup: Lookup): DecoderWeights {
+  const embed = lookup.matrix('model.embed_tokens.weight');
+  const layers = Array.from({ length: config.num_hidden_layers }, (_, i) => layerWeights(config, i, lookup));
+  const head = config.tie_word_embeddings ? embed : lookup.matrix('lm_head.weight');
+  return { embed, layers, norm: lookup.vector('model.norm.weight'), head };
+}
+
+/** One layer's weights. */
+export function layerWeights(config: ModelConfig, layer: number, { matrix, vector }: Lookup): LayerWeights {
   const expected = expectedTensors(config);
-  const collect = <K extends string, T>(paths: Readonly<Record<K, string>>, make: (name: string) => T): Partial<Record<K, T>> =>
+  const collect = <K extends string, T>(path: (key: K) => string, keys: readonly K[], make: (name: string) => T): Partial<Record<K, T>> =>
     Object.fromEntries(
-      Object.entries<string>(paths).flatMap(([key, path]) => (expected.has(path) ? [[key, make(path)]] : [])),
+      keys.flatMap((key) => {
+        const name = `model.layers.${layer}.${path(key)}`;
+        return expected.has(name) ? [[key, make(name)]] : [];
+      }),
     ) as Partial<Record<K, T>>;
-  const embed = matrix('model.embed_tokens.weight');
-  const layers = Array.from({ length: config.num_hidden_layers }, (_, i): LayerWeights => {
-    const path = `model.layers.${i}`;
-    const of = (kind: 'weight' | 'bias'): Record<Projection, string> =>
-      Object.fromEntries(PROJECTIONS.map((name) => [name, `${path}.${projectionPath(name)}.${kind}`])) as Record<Projection, string>;
-    const norms = Object.fromEntries(Object.entries(NORMS).map(([name, norm]) => [name, `${path}.${norm}.weight`])) as Record<Norm, string>;
-    return { projections: collect(of('weight'), matrix), biases: collect(of('bias'), vector), norms: collect(norms, vector) };
-  });
-  const head = config.tie_word_embeddings ? embed : matrix('lm_head.weight');
-  return { embed, layers, norm: vector('model.norm.weight'), head };
+  return {
+    projections: collect((key) => `${projectionPath(key)}.weight`, PROJECTIONS, matrix),
+    biases: collect((key) => `${projectionPath(key)}.bias`, PROJECTIONS, vector),
+    norms: collect((key) => `${NORMS[key]}.weight`, Object.keys(NORMS) as Norm[], vector),
+  };
 }
 
 /** Weights that training changes: all of them are parameters. */
 export function trainedWeights(config: ModelConfig, parameters: Parameters): DecoderWeights {
   const tensor = (name: string): Tensor => parameters.tensor(name);
-  return assemble(config, tensor, tensor);
+  return assemble(config, { matrix: tensor, vector: tensor });
 }
 
-/** Frozen weights in their stored types: declared at once, filled by `upload`. */
-export class FrozenWeights {
-  readonly weights: DecoderWeights;
+/** Weights of a model in their stored types: declared as they are asked for, then allocated, then filled by `upload`. */
+export class FrozenTensors implements Lookup {
   private readonly targets = new Map<string, { tensor: StoredTensor; shards: { firstRow: number; rows: number; parts: Storage[] }[] }>();
 
   constructor(
-    private readonly source: ModelSource,
-    maxBindingBytes: number,
+    protected readonly source: ModelSource,
+    private readonly maxBindingBytes: number,
     private readonly memory: MemoryLedger,
-  ) {
-    const matrix = (name: string): FrozenWeight => this.declare(source.tensors.get(name)!, maxBindingBytes);
-    const vector = (name: string): Tensor => this.declareVector(source.tensors.get(name)!);
-    this.weights = assemble(source.config, matrix, vector);
-  }
+  ) {}
 
-  private declare(tensor: StoredTensor, maxBindingBytes: number): FrozenWeight {
+  readonly matrix = (name: string): FrozenWeight => this.declare(this.source.tensors.get(name)!);
+
+  readonly vector = (name: string): Tensor => this.declareVector(this.source.tensors.get(name)!);
+
+  private declare(tensor: StoredTensor): FrozenWeight {
     const [rows, columns] = tensor.shape as [number, number];
     const perRow = Math.max(...packedBytes(tensor.type, 256, columns)) / 256;
     // Whole multiples of 64 rows, so that every shard's parts begin aligned.
-    const most = Math.max(64, Math.floor(maxBindingBytes / perRow / 64) * 64);
+    const most = Math.max(64, Math.floor(this.maxBindingBytes / perRow / 64) * 64);
     const shards = [];
     for (let firstRow = 0; firstRow < rows; firstRow += most) {
       const count = Math.min(most, rows - firstRow);
@@ -129,6 +140,16 @@ export class FrozenWeights {
       const offsets = packedBytes(tensor.type, row, columns);
       parts.forEach((bytes, i) => queue.writeBuffer(shard.parts[i]!.buffer, offsets[i]!, bytes as Uint8Array<ArrayBuffer>));
     }
+  }
+}
+
+/** All weights of a frozen base. */
+export class FrozenWeights extends FrozenTensors {
+  readonly weights: DecoderWeights;
+
+  constructor(source: ModelSource, maxBindingBytes: number, memory: MemoryLedger) {
+    super(source, maxBindingBytes, memory);
+    this.weights = assemble(source.config, this);
   }
 }
 
