@@ -29,6 +29,7 @@ export function cachedAttention(g: Graph, q: Tensor, kCache: Tensor, vCache: Ten
     COLUMNS: Math.ceil(D / GROUP.GROUP),
     LOWEST: LOWEST_SCORE,
   });
-  g.dispatch(kernel, rows, groupGrid(H), { read: [q, kCache, vCache, positions], write: [out] }, 4 * H * D * Math.min(S, shape.window ?? S));
+  const flops = 4 * H * D * Math.min(S, shape.window ?? S);
+  g.dispatch(kernel, rows, groupGrid(H), { read: [q, kCache, vCache, positions], write: [out] }, flops);
   return out;
 }
