@@ -11,7 +11,14 @@ import source from './cross-entropy.wgsl?raw';
  * losses: [R], outside the program. Where logits need a gradient, theirs replaces them: that of scale[0] times the sum
  * of all losses. It is ready at once, for `g.immediately`. With `softcap`, of softcap * tanh(logits / softcap) (Gemma 2).
  */
-export function crossEntropy(g: Graph, logits: Tensor, targets: Tensor, scale: Tensor, losses: Tensor, softcap: number | null = null): void {
+export function crossEntropy(
+  g: Graph,
+  logits: Tensor,
+  targets: Tensor,
+  scale: Tensor,
+  losses: Tensor,
+  softcap: number | null = null,
+): void {
   const V = rowLength(logits.shape);
   const gradient = g.needsGrad(logits);
   const constants = { GROUP: 256, ROOT: 16, V, GRADIENT: gradient, ...softcapConstants(softcap) };
