@@ -3,6 +3,7 @@ import { dirname, isAbsolute, resolve } from 'node:path';
 import type { Adapter, LoraConfig } from '../core/adapter';
 import { RecipeError } from '../core/errors';
 import type { ModelSource } from '../core/model';
+import { trainedBase } from '../formats/quantized';
 import { prepare, type Prepared } from '../training/prepare';
 import { parseRecipe, withinContext, type Recipe } from '../training/recipe';
 import { openAdapterPath, openModelPath, readJsonFile, sha256Of, withFile } from './files';
@@ -12,6 +13,8 @@ export interface OpenedRecipe {
   /** Defaults filled, paths absolute, hashes in place. */
   recipe: Recipe;
   model: ModelSource;
+  /** What lies on the GPU: the model itself, or its quantised form. */
+  base: ModelSource;
   prepared: Prepared;
   initialAdapter: Adapter | null;
 }
@@ -40,7 +43,7 @@ export async function openRecipe(path: string): Promise<OpenedRecipe> {
   };
   const initialAdapter = initial === undefined ? null : await openAdapterPath(at(initial), model.config);
   if (initialAdapter) requireSameShape(given.lora!, initialAdapter.config, initial!);
-  return { recipe, model, prepared, initialAdapter };
+  return { recipe, model, base: trainedBase(model, recipe.quantize_base), prepared, initialAdapter };
 }
 
 function locate(name: string, recipePath: string): string {

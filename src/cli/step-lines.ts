@@ -17,6 +17,13 @@ export class StepLines {
         this.preparing = label;
         return;
       }
+      case 'drift': {
+        const { kl, same, tokens } = event.drift;
+        return console.log(
+          `The quantised base differs from the original by a mean KL of ${kl.toPrecision(3)} nats over ${tokens} tokens of these rows; ` +
+            `its likeliest token is the same at ${(100 * same).toFixed(1)} % of them.`,
+        );
+      }
       case 'resumed':
         return console.log(`Going on after step ${event.step}.`);
       case 'step': {

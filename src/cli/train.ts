@@ -60,13 +60,14 @@ async function claimFolder(out: string, recipe: Recipe, resume: boolean): Promis
 }
 
 /** Says what the run will do and take; returns the bytes forecast. Throws where its checkpoints have no room. */
-async function announce({ recipe, model, prepared }: OpenedRecipe, gpu: Gpu, out: string): Promise<number> {
-  const run = new Run({ recipe, model, ...prepared }, traitsOf(gpu));
+async function announce({ recipe, model, base, prepared }: OpenedRecipe, gpu: Gpu, out: string): Promise<number> {
+  const run = new Run({ recipe, model: base, ...prepared }, traitsOf(gpu));
   const { total, ...kinds } = run.forecast();
   const { count } = run.session.parameters;
   await requireRoom(out, count);
   const { name, format } = prepared.dataset;
-  console.log(`Model: ${model.name} (${model.config.model_type}, ${model.format})`);
+  const quantised = recipe.quantize_base === 'none' ? '' : `, its wide matrices as ${recipe.quantize_base}`;
+  console.log(`Model: ${model.name} (${model.config.model_type}, ${model.format}${quantised})`);
   console.log(`Data: ${name} (${format}), ${prepared.train.length} rows to train on, ${prepared.eval.length} held out`);
   console.log(`Trained: ${count.toLocaleString('en')} parameters, ${stepCount(dataPlan(prepared.train, recipe), recipe)} steps`);
   const parts = Object.entries(kinds).map(([kind, bytes]) => `${kind} ${mib(bytes)}`);
@@ -82,7 +83,7 @@ async function requireRoom(out: string, parameters: number): Promise<void> {
 }
 
 async function runInFolder(opened: OpenedRecipe, gpu: Gpu, out: string, resume: boolean): Promise<TrainingOutcome> {
-  const { recipe, model, prepared, initialAdapter } = opened;
+  const { recipe, model, base, prepared, initialAdapter } = opened;
   const runs: RunStore = new FolderRuns(dirname(out));
   const id = basename(out);
   const before = await runs.get(id);
@@ -100,7 +101,8 @@ async function runInFolder(opened: OpenedRecipe, gpu: Gpu, out: string, resume: 
   process.on('SIGINT', stop);
   try {
     const { train: rows, eval: held, samples, decode, stopIds } = prepared;
-    const job = { recipe, model, train: rows, eval: held, samples, decode, stopIds, initialAdapter, checkpoints: recorder.checkpoints(checkpoints), resume };
+    const original = base === model ? null : model;
+    const job = { recipe, model: base, original, train: rows, eval: held, samples, decode, stopIds, initialAdapter, checkpoints: recorder.checkpoints(checkpoints), resume };
     const outcome = await runTraining(job, gpu, control, (event) => {
       recorder.on(event);
       lines.on(event);

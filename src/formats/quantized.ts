@@ -7,6 +7,11 @@ export type BaseQuantization = 'Q8_0' | 'Q4_0';
 
 const WIDE: ReadonlySet<WeightType> = new Set(['F32', 'F16', 'BF16']);
 
+/** The base that a recipe trains over: as it is, or quantised. */
+export function trainedBase(model: ModelSource, quantization: BaseQuantization | 'none'): ModelSource {
+  return quantization === 'none' ? model : quantizedModel(model, quantization);
+}
+
 /**
  * The same model with its 16- and 32-bit matrices quantised while they are read (llama-quantize's blocks), so that it needs
  * a half or a quarter of the memory. Embedding and head, which every token passes, take 8 bits whatever the type;

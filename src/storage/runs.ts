@@ -1,5 +1,5 @@
 import { StorageError } from '../core/errors';
-import type { RunHistory } from '../core/metrics';
+import type { Drift, RunHistory } from '../core/metrics';
 export type { EvalPoint, MetricPoint, RunHistory, SamplePoint } from '../core/metrics';
 
 export type SeriesName = keyof RunHistory;
@@ -22,6 +22,8 @@ export interface RunRecord {
   bestStep: number | null;
   lastLoss: number | null;
   evalLoss: number | null;
+  /** What quantising the base costs; null where it was not quantised. */
+  drift: Drift | null;
   /** Milliseconds since 1970. */
   createdAt: number;
   updatedAt: number;
@@ -35,7 +37,7 @@ type RunIdentity = Pick<RunRecord, 'id' | 'name' | 'recipe' | 'modelId' | 'model
 /** The record of a run that starts now. */
 export function newRun(identity: RunIdentity): RunRecord {
   const now = Date.now();
-  const nothingYet = { step: 0, savedStep: 0, bestStep: null, lastLoss: null, evalLoss: null, message: null };
+  const nothingYet = { step: 0, savedStep: 0, bestStep: null, lastLoss: null, evalLoss: null, drift: null, message: null };
   return { ...identity, ...nothingYet, status: 'running', createdAt: now, updatedAt: now };
 }
 

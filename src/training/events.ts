@@ -1,10 +1,12 @@
 import type { Progress } from '../core/progress';
-import type { EvalPoint, MetricPoint, SamplePoint } from '../core/metrics';
+import type { Drift, EvalPoint, MetricPoint, SamplePoint } from '../core/metrics';
 export type { EvalPoint, MetricPoint, SamplePoint } from '../core/metrics';
 
 /** What a run tells as it goes. */
 export type TrainingEvent =
   | { type: 'preparing'; progress: Progress }
+  /** What quantising the base costs on the run's own rows, before anything is trained. */
+  | { type: 'drift'; drift: Drift }
   /** A run goes on after this step: points past it are about to be made again. */
   | { type: 'resumed'; step: number }
   | { type: 'step'; point: MetricPoint; totalSteps: number; secondsLeft: number | null; memory: number }

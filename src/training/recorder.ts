@@ -22,6 +22,9 @@ export class RunRecorder {
     switch (event.type) {
       case 'preparing':
         return;
+      case 'drift':
+        this.change({ drift: event.drift });
+        return this.writeRecord();
       case 'resumed':
         this.change({ step: event.step, savedStep: event.step });
         return this.behind(() => this.runs.truncate(this.id, event.step));

@@ -7,8 +7,8 @@ import type { Progress } from '../core/progress';
 import type { LoraConfig } from '../core/adapter';
 import type { WeightType } from '../core/model';
 import type { Recipe, RecipeInput } from '../training/recipe';
-import type { EvalPoint, MetricPoint, RunHistory, SamplePoint } from '../core/metrics';
-export type { EvalPoint, MetricPoint, RunHistory, SamplePoint } from '../core/metrics';
+import type { Drift, EvalPoint, MetricPoint, RunHistory, SamplePoint } from '../core/metrics';
+export type { Drift, EvalPoint, MetricPoint, RunHistory, SamplePoint } from '../core/metrics';
 
 export { parseRecipe, recipeSchema, RECIPE_FIELDS } from '../training/recipe';
 export type { FieldHelp, Recipe, RecipeInput } from '../training/recipe';
@@ -152,6 +152,8 @@ export interface RunSummary {
   bestStep: number | null;
   lastLoss: number | null;
   evalLoss: number | null;
+  /** What quantising the base costs on the run's rows; null where it was not quantised. */
+  drift: Drift | null;
   createdAt: number;
   updatedAt: number;
   /** Why it failed, in a sentence. */
@@ -161,6 +163,7 @@ export interface RunSummary {
 export type RunEvent =
   | { type: 'status'; status: RunStatus; message: string | null }
   | { type: 'preparing'; progress: Progress }
+  | { type: 'drift'; drift: Drift }
   | { type: 'step'; point: MetricPoint; totalSteps: number; secondsLeft: number | null; memory: number }
   | { type: 'eval'; point: EvalPoint }
   | { type: 'sample'; point: SamplePoint }

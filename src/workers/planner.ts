@@ -1,4 +1,6 @@
+import type { ModelSource } from '../core/model';
 import type { OnProgress } from '../core/progress';
+import { trainedBase } from '../formats/quantized';
 import { batching, dataPlan, stepCount } from '../training/data-order';
 import { arrange, type Prepared } from '../training/prepare';
 import type { Recipe } from '../training/recipe';
@@ -16,6 +18,10 @@ const TIGHT = 0.75;
 export interface PreparedRun {
   recipe: Recipe;
   model: OpenModel;
+  /** What lies on the GPU: the model, or its quantised form. */
+  base: ModelSource;
+  /** The model where `base` is its quantised form, else null. */
+  original: ModelSource | null;
   prepared: Prepared;
 }
 
@@ -37,12 +43,14 @@ export class Planner {
     const { path, format } = recipe.dataset;
     const dataset = await this.datasets.dataset(path, format, onProgress);
     const tokenized = await this.datasets.tokenized(recipe, model, onProgress);
-    return { recipe, model, prepared: arrange(recipe, model.source, model.language, dataset, tokenized) };
+    const base = trainedBase(model.source, recipe.quantize_base);
+    const original = base === model.source ? null : model.source;
+    return { recipe, model, base, original, prepared: arrange(recipe, model.source, model.language, dataset, tokenized) };
   }
 
   /** Memory, steps and time of a run; takes no GPU memory. */
-  async forecast({ recipe, model, prepared }: PreparedRun): Promise<Forecast> {
-    const run = new Run({ recipe, model: model.source, ...prepared }, await this.desk.traits());
+  async forecast({ recipe, model, base, prepared }: PreparedRun): Promise<Forecast> {
+    const run = new Run({ recipe, model: base, ...prepared }, await this.desk.traits());
     const memory = run.forecast();
     const budget = await this.desk.budget();
     const plan = dataPlan(prepared.train, recipe);

@@ -175,7 +175,7 @@ export class Trainer {
   }
 
   /** Returns the run's last event; rejects only where training did not begin. */
-  private async train(active: Active, { recipe, model, prepared }: PreparedRun, resume: boolean, begin: () => void): Promise<RunEvent> {
+  private async train(active: Active, { recipe, model, base, original, prepared }: PreparedRun, resume: boolean, begin: () => void): Promise<RunEvent> {
     const { id, control } = active;
     const checkpoints = this.environment.checkpoints(id);
     const gpu = await this.desk.lendToTraining();
@@ -185,14 +185,17 @@ export class Trainer {
     let hasBegun = false;
     const on = (event: TrainingEvent): void => {
       recorder.on(event);
-      if (event.type === 'preparing') return active.onEvent(event);
+      if (event.type === 'preparing' || event.type === 'drift') return active.onEvent(event);
       hasBegun = true;
       begin();
       if (event.type === 'step') this.planner.measured(model.id, event.point.tokens_per_second);
       if (event.type !== 'resumed') active.onEvent(event);
     };
     const { train: rows, eval: held, samples, decode, stopIds } = prepared;
-    const job = { recipe, model: model.source, train: rows, eval: held, samples, decode, stopIds, initialAdapter: null, checkpoints: recorder.checkpoints(checkpoints), resume };
+    const job = {
+      ...{ recipe, model: base, original, train: rows, eval: held, samples, decode, stopIds },
+      ...{ initialAdapter: null, checkpoints: recorder.checkpoints(checkpoints), resume },
+    };
     try {
       return await this.finish(id, control, recorder, await train(job, gpu, control, on));
     } catch (error) {
@@ -263,5 +266,5 @@ function newRecord(id: string, name: string, { recipe, model, prepared }: Prepar
 }
 
 function summaryOf(record: RunRecord): RunSummary {
-  return { ...record, recipe: record.recipe as Recipe };
+  return { ...record, recipe: record.recipe as Recipe, drift: record.drift ?? null };
 }
