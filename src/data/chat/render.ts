@@ -35,6 +35,7 @@ export function renderChat(
   { bosToken, eosToken, tools = null, variables = {}, addGenerationPrompt = false }: RenderContext & { addGenerationPrompt?: boolean },
 ): string {
   const program = compile(template);
+  if (messages.length === 0) throw new TemplateError('The conversation has no messages; add some.');
   try {
     const environment = globals();
     const given = { messages, tools, documents: null, add_generation_prompt: addGenerationPrompt, bos_token: bosToken, eos_token: eosToken };
