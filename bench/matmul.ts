@@ -1,7 +1,8 @@
 import { Graph } from '../src/autograd/graph';
 import { dequantize } from '../src/core/blocks';
-import type { WeightType } from '../src/core/model';
+import { WEIGHT_BLOCKS, type WeightType } from '../src/core/model';
 import { Random } from '../src/core/random';
+import { quantize } from '../src/gguf/quantize';
 import { Arena } from '../src/runtime/arena';
 import { createStorage, destroyBuffer, readBuffer, traitsOf, type Gpu } from '../src/runtime/device';
 import { Pacer } from '../src/runtime/pacer';
@@ -40,7 +41,8 @@ export const SMOLLM2_SHAPES: readonly (readonly [number, number, number])[] = [
   [64, 49152, 576],
 ];
 
-const TYPES: readonly WeightType[] = ['F32', 'Q4_1'];
+/** Those that a shape's rows can be stored in are measured. */
+const TYPES: readonly WeightType[] = ['F32', 'Q8_0', 'Q4_1', 'Q4_K', 'Q6_K'];
 const PRODUCTS: readonly Product[] = ['forward', 'backward'];
 
 /** Work of one timed run: long enough that a submit's own cost is small beside it. */
@@ -68,8 +70,9 @@ export async function benchMatmul(
   const figures: MatmulFigure[] = [];
   for (const shape of options.shapes ?? SMOLLM2_SHAPES) {
     for (const product of PRODUCTS) {
-      figures.push(...(await benchProduct(gpu, peer, product, shape, options.rounds)));
-      for (const figure of figures.slice(-TYPES.length)) options.print(line(figure, peer));
+      const made = await benchProduct(gpu, peer, product, shape, options.rounds);
+      for (const figure of made) options.print(line(figure, peer));
+      figures.push(...made);
     }
     for (const [i, limit] of limits.entries()) limitSamples[i]!.push(await limit.sample());
   }
@@ -98,11 +101,11 @@ async function benchProduct(
   const random = new Random(1);
   const left = Float32Array.from({ length: M * (product === 'forward' ? K : N) }, () => random.uniform() - 0.5);
   const contestants: { name: WeightType | 'peer'; made: Contestant; samples: number[] }[] = [];
-  let floats: Float32Array = new Float32Array(0);
-  for (const type of TYPES) {
-    const bytes = randomWeight(type, N, K, random);
+  const floats = Float32Array.from({ length: N * K }, () => random.uniform() - 0.5);
+  const types = TYPES.filter((type) => K % WEIGHT_BLOCKS[type].length === 0);
+  for (const type of types) {
+    const bytes = quantize(type, floats);
     const values = dequantize(type, bytes);
-    if (type === 'F32') floats = values;
     const made = await ours(gpu, product, shape, left, type, bytes, times);
     check(await made.read(), left, values, product, shape);
     contestants.push({ name: type, made, samples: [] });
@@ -121,7 +124,7 @@ async function benchProduct(
   }
   for (const { made } of contestants) made.close();
   const peerGflops = peer ? median(contestants.at(-1)!.samples) : null;
-  return TYPES.map((type, i) => {
+  return types.map((type, i) => {
     const gflops = median(contestants[i]!.samples);
     return { product, shape, type, gflops, peerGflops, ratio: peerGflops ? gflops / peerGflops : null };
   });
@@ -226,19 +229,6 @@ function check(
       throw new Error(`${product} ${M} x ${N} x ${K}: row ${row}, column ${column} is ${found}, and float64 makes it ${sum}.`);
     }
   }
-}
-
-/** Stored weights of about ±1/2. */
-function randomWeight(type: WeightType, rows: number, columns: number, random: Random): Uint8Array {
-  if (type === 'F32') return new Uint8Array(Float32Array.from({ length: rows * columns }, () => random.uniform() - 0.5).buffer);
-  const bytes = Uint8Array.from({ length: (rows * columns * 20) / 32 }, () => random.uniform() * 256);
-  const view = new DataView(bytes.buffer);
-  for (let at = 0; at < bytes.length; at += 20) {
-    // Q4_1's scale and offset as float16: 1/16 and -1/2.
-    view.setUint16(at, 0x2c00, true);
-    view.setUint16(at + 2, 0xb800, true);
-  }
-  return bytes;
 }
 
 function uploadWeight(gpu: Gpu, type: WeightType, bytes: Uint8Array, rows: number, columns: number): FrozenWeight {

@@ -87,19 +87,10 @@ const DEQUANTIZERS: Record<WeightType, Dequantizer> = {
     }
   },
   Q4_K: (bytes, blocks, out) => {
-    for (let b = 0; b < blocks; b++) {
-      const at = b * 144;
-      scaledSubBlocks(bytes, at, out, b * 256, (j, i) => (bytes[at + 16 + (j >> 1) * 32 + i]! >> (4 * (j & 1))) & 15);
-    }
+    for (let b = 0; b < blocks; b++) dequantizeSubBlocks(bytes, b * 144, null, b * 144 + 16, out, b * 256);
   },
   Q5_K: (bytes, blocks, out) => {
-    for (let b = 0; b < blocks; b++) {
-      const at = b * 176;
-      scaledSubBlocks(bytes, at, out, b * 256, (j, i) => {
-        const low = (bytes[at + 48 + (j >> 1) * 32 + i]! >> (4 * (j & 1))) & 15;
-        return low | (((bytes[at + 16 + i]! >> j) & 1) << 4);
-      });
-    }
+    for (let b = 0; b < blocks; b++) dequantizeSubBlocks(bytes, b * 176, b * 176 + 16, b * 176 + 48, out, b * 256);
   },
   Q6_K: (bytes, blocks, out) => {
     const table = f16Table();
@@ -133,8 +124,8 @@ export function scaleAndMinimum(bytes: Uint8Array, at: number, j: number): numbe
   return scale | (minimum << 6);
 }
 
-/** Values d·scale·q − dmin·minimum of a Q4_K or Q5_K block at `at`, whose sub-block j has quants `quant(j, i)`, into `out` from `first`. */
-function scaledSubBlocks(bytes: Uint8Array, at: number, out: Float32Array, first: number, quant: (j: number, i: number) => number): void {
+/** The 256 values d·scale·q − dmin·minimum of a Q4_K or Q5_K block at `at`, with its low bits at `nibbles` and its `fifthBits`, if any. */
+function dequantizeSubBlocks(bytes: Uint8Array, at: number, fifthBits: number | null, nibbles: number, out: Float32Array, first: number): void {
   const table = f16Table();
   const d = table[bytes[at]! | (bytes[at + 1]! << 8)]!;
   const dmin = table[bytes[at + 2]! | (bytes[at + 3]! << 8)]!;
@@ -142,6 +133,12 @@ function scaledSubBlocks(bytes: Uint8Array, at: number, out: Float32Array, first
     const packed = scaleAndMinimum(bytes, at + 4, j);
     const scale = Math.fround(d * (packed & 63));
     const offset = Math.fround(dmin * (packed >> 6));
-    for (let i = 0; i < 32; i++) out[first + j * 32 + i] = Math.fround(scale * quant(j, i)) - offset;
+    // A pair of sub-blocks shares 32 bytes: the first has the low nibbles, the second the high ones.
+    const low = nibbles + (j >> 1) * 32;
+    const shift = 4 * (j & 1);
+    for (let i = 0; i < 32; i++) {
+      const high = fifthBits === null ? 0 : ((bytes[fifthBits + i]! >> j) & 1) << 4;
+      out[first + j * 32 + i] = Math.fround(scale * (((bytes[low + i]! >> shift) & 15) | high)) - offset;
+    }
   }
 }
