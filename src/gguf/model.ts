@@ -235,7 +235,8 @@ function storedTensor(source: ByteSource, info: TensorInfo, name: string, headDi
   const { type } = info;
   if (!isWeightType(type)) {
     throw new GgufError(
-      `${source.name}: tensor ${info.name} has type ${type} (${TENSOR_TYPES[type].id}), which Hone does not read; re-export the model as Q8_0 or Q4_0.`,
+      `${source.name}: tensor ${info.name} has type ${type} (${TENSOR_TYPES[type].id}), and Hone reads ` +
+        `${Object.keys(WEIGHT_BLOCKS).join(', ')}; re-export the model as Q4_K_M or Q8_0.`,
     );
   }
   const shape = [...info.dims].reverse();

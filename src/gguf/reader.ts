@@ -204,7 +204,7 @@ async function readTensorInfo(source: ByteSource, cursor: Cursor, index: number,
   const elements = dims.reduce((product, dim) => product * dim, 1);
   if (!Number.isSafeInteger(elements) || elements < 1) fail(`has the shape ${dims.join(' × ')}, which no model can have; the file is damaged.`);
   if (dims[0]! % block.length !== 0) {
-    fail(`has rows of ${dims[0]} weights, and ${type} packs ${block.length} a block; the file is damaged.`);
+    fail(`has rows of ${dims[0]} weights, and ${type} packs ${block.length} to a block; the file is damaged, convert the model anew.`);
   }
   return { name, dims, type, bytes: (elements / block.length) * block.bytes, relativeOffset };
 }

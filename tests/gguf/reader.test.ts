@@ -42,6 +42,17 @@ function withU64(bytes: Uint8Array, at: number, value: bigint): Uint8Array {
   return copy;
 }
 
+/** The file with another shape and type (ggml's id) of blk.1.attn_v.weight in its directory. */
+function withValueWeight(bytes: Uint8Array, columns: bigint, rows: bigint, type: number): Uint8Array {
+  const copy = bytes.slice();
+  const view = new DataView(copy.buffer);
+  const at = Buffer.from(bytes).indexOf('blk.1.attn_v.weight') + 'blk.1.attn_v.weight'.length;
+  view.setBigUint64(at + 4, columns, true);
+  view.setBigUint64(at + 12, rows, true);
+  view.setUint32(at + 20, type, true);
+  return copy;
+}
+
 describe('what the writer wrote', () => {
   it('is read back value by value and tensor by tensor', async () => {
     const metadata: GgufMetadata = new Map([
@@ -131,16 +142,18 @@ describe('a damaged file is refused in one sentence', () => {
 
 describe('a whole file that is no model for Hone is refused in one sentence', () => {
   it('with a tensor in a type that Hone does not compute with', async () => {
-    const bytes = await modelFile();
-    const at = Buffer.from(bytes).indexOf('blk.1.attn_v.weight') + 'blk.1.attn_v.weight'.length;
-    const copy = bytes.slice();
-    const view = new DataView(copy.buffer);
-    // Rows of 256 fill a Q2_K block: 64 × 32 becomes 256 × 8.
-    view.setBigUint64(at + 4, 256n, true);
-    view.setBigUint64(at + 12, 8n, true);
-    view.setUint32(at + 20, 10, true);
-    await expect(openGguf(source(copy))).rejects.toThrow(
-      'model.gguf: tensor blk.1.attn_v.weight has type Q2_K (10), which Hone does not read; re-export the model as Q8_0 or Q4_0.',
+    // Rows of 256 fill a Q2_K or IQ4_XS block: 64 × 32 becomes 256 × 8.
+    for (const [name, id] of [['Q2_K', 10], ['Q3_K', 11], ['IQ4_XS', 23]] as const) {
+      await expect(openGguf(source(withValueWeight(await modelFile(), 256n, 8n, id)))).rejects.toThrow(
+        `model.gguf: tensor blk.1.attn_v.weight has type ${name} (${id}), and Hone reads F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, ` +
+          'Q4_K, Q5_K, Q6_K; re-export the model as Q4_K_M or Q8_0.',
+      );
+    }
+  });
+
+  it('with rows that do not fill blocks', async () => {
+    await expect(openGguf(source(withValueWeight(await modelFile(), 64n, 32n, 12)))).rejects.toThrow(
+      'model.gguf: tensor blk.1.attn_v.weight has rows of 64 weights, and Q4_K packs 256 to a block; the file is damaged, convert the model anew.',
     );
   });
 
