@@ -4,7 +4,7 @@ import { Random } from '../src/core/random';
 import { makeMicroBatch } from '../src/core/batch';
 import { mib, traitsOf, type Gpu } from '../src/runtime/device';
 import { initialAdapter } from '../src/models/lora';
-import { parseRecipe } from '../src/training/recipe';
+import { loraConfig, parseRecipe } from '../src/training/recipe';
 import { Run } from '../src/training/run';
 import type { TrainingJob } from '../src/training/train';
 import { MemoryParts, Checkpoints } from '../src/storage/checkpoints';
@@ -47,6 +47,7 @@ export async function benchStep(gpu: Gpu, shape: StepShape, rounds: number): Pro
     model,
     train: examples,
     eval: [],
+    original: null,
     initialAdapter: null,
     samples: [],
     decode: () => '',
@@ -58,7 +59,7 @@ export async function benchStep(gpu: Gpu, shape: StepShape, rounds: number): Pro
   const forecast = new Run(job, traitsOf(gpu)).forecast();
   const run = await Run.open(job, gpu, () => undefined);
   const allocatedBytes = gpu.memory.allocated - before;
-  run.session.uploadAdapter(initialAdapter(shape.config, recipe.lora!, 1));
+  await run.session.uploadAdapter(initialAdapter(shape.config, loraConfig(recipe.lora!, shape.config), 1));
   const batch = makeMicroBatch(examples, shape.tokens);
   const milliseconds: number[] = [];
   await run.session.step([batch], 0, 1e-4);

@@ -1,6 +1,5 @@
 import { createWriteStream } from 'node:fs';
-import type { Adapter } from '../src/core/adapter';
-import { peftName } from '../src/core/adapter';
+import { loraRank, peftName, targetedModules, type Adapter, type LoraConfig } from '../src/core/adapter';
 import type { ByteSink } from '../src/core/bytes';
 import { expectedTensors } from '../src/core/layout';
 import { projectionsOf } from '../src/core/families';
@@ -55,6 +54,7 @@ export const FAMILY_CONFIGS: readonly ModelConfig[] = (() => {
       ...plain,
       model_type: 'phi3',
       hidden_size: 96,
+      head_dim: 16,
       rope_factors: [1, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7],
       rope_long: { factors: [2, 3, 4, 5, 6, 7, 8, 9], original_max_position_embeddings: 64, attention_factor: 1.25 },
     },
@@ -108,17 +108,27 @@ function madeUpTokenizer(config: ModelConfig): GgufTokenizerKeys {
   };
 }
 
-/** An adapter of all seven projections with both halves random; `strength` is B's deviation. */
-export function randomAdapter(config: ModelConfig, { r = 5, use_rslora = false, seed = 2, strength = 0.15 } = {}): Adapter {
+/** An adapter of all projections with both halves random; `strength` is B's deviation. DoRA's lengths are about those of randomModel's rows. */
+export function randomAdapter(config: ModelConfig, { r = 5, seed = 2, strength = 0.15, ...others }: Partial<LoraConfig> & { seed?: number; strength?: number } = {}): Adapter {
   const random = new Random(seed);
-  const tensors: Adapter['tensors'] = new Map();
-  for (let layer = 0; layer < config.num_hidden_layers; layer++) {
-    for (const projection of projectionsOf(config)) {
-      const [out, columns] = projectionShape(config, projection);
-      const path = `model.layers.${layer}.${projectionPath(projection)}`;
-      tensors.set(peftName(path, 'A'), { shape: [r, columns], data: randomValues(random, r * columns, 1 / Math.sqrt(columns)) });
-      tensors.set(peftName(path, 'B'), { shape: [out, r], data: randomValues(random, out * r, strength) });
-    }
+  const lora: LoraConfig = {
+    r,
+    lora_alpha: 8,
+    lora_dropout: 0,
+    target_modules: projectionsOf(config),
+    use_rslora: false,
+    use_dora: false,
+    rank_pattern: {},
+    alpha_pattern: {},
+    ...others,
+  };
+  const adapter: Adapter = { config: lora, tensors: new Map(), magnitudes: new Map() };
+  for (const { path, projection } of targetedModules(config, lora.target_modules)) {
+    const [out, columns] = projectionShape(config, projection);
+    const rank = loraRank(lora, path);
+    adapter.tensors.set(peftName(path, 'A'), { shape: [rank, columns], data: randomValues(random, rank * columns, 1 / Math.sqrt(columns)) });
+    adapter.tensors.set(peftName(path, 'B'), { shape: [out, rank], data: randomValues(random, out * rank, strength) });
+    if (lora.use_dora) adapter.magnitudes.set(path, randomValues(random, out, 0.1).map((x) => 1.5 + x));
   }
-  return { config: { r, lora_alpha: 8, lora_dropout: 0, target_modules: projectionsOf(config), use_rslora }, tensors };
+  return adapter;
 }

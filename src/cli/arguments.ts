@@ -27,6 +27,24 @@ export function readArguments<O extends Options>(
   return parsed;
 }
 
+/** Options of `generate` and `logits` that say which adapters answer; both may stand several times. */
+export const ADAPTER_OPTIONS = { adapter: { type: 'string', multiple: true }, 'adapter-scale': { type: 'string', multiple: true } } as const;
+
+/** The paths of `--adapter`, each with the `--adapter-scale` that follows it, or 1. */
+export function adapterArguments(args: string[]): { path: string; strength: number }[] {
+  const { tokens } = parseArgs({ args, options: ADAPTER_OPTIONS, strict: false, allowPositionals: true, tokens: true });
+  const adapters: { path: string; strength: number; scaled: boolean }[] = [];
+  for (const token of tokens) {
+    if (token.kind !== 'option') continue;
+    const last = adapters.at(-1);
+    if (token.name === 'adapter') adapters.push({ path: token.value ?? '', strength: 1, scaled: false });
+    if (token.name !== 'adapter-scale') continue;
+    if (!last || last.scaled) throw new UsageError('--adapter-scale belongs after the --adapter that it is of; give one for each.');
+    Object.assign(last, { strength: decimal(token.value, 'adapter-scale', 1), scaled: true });
+  }
+  return adapters;
+}
+
 /** A value that the command cannot do without. */
 export function required(value: string | undefined, option: string): string {
   if (value === undefined) throw new UsageError(`--${option} is missing; "npx hone --help" shows the command.`);

@@ -9,6 +9,7 @@ import type { ModelConfig, ModelSource } from '../core/model';
 import { readAdapter } from '../formats/adapter';
 import { modelFiles } from '../formats/model-files';
 import { openModel } from '../formats/open-model';
+import type { AdapterAtWork } from '../models/answering';
 import { FileSink, FileSource } from '../storage/node-file';
 
 /** The files of a path: itself, or what lies directly in the folder. Throws a ModelError where there is nothing. */
@@ -37,10 +38,16 @@ function inFolder(folder: string, file: FileSource): ByteSource {
   return { name: `${folder}/${file.name}`, size: file.size, read: (offset, length) => file.read(offset, length) };
 }
 
-/** A PEFT adapter from its folder, from a file in that folder, or from a run's folder. */
+/** Adapters of a command line, read for a model. */
+export async function openAdapters(given: readonly { path: string; strength: number }[], config: ModelConfig): Promise<AdapterAtWork[]> {
+  return Promise.all(given.map(async ({ path, strength }) => ({ adapter: await openAdapterPath(path, config), strength })));
+}
+
+/** An adapter from a GGUF file, from PEFT's folder, from a file in that folder, or from a run's folder. */
 export async function openAdapterPath(path: string, config?: ModelConfig): Promise<Adapter> {
   const info = await stat(path).catch(() => null);
-  if (!info) throw new ModelError(`${path} does not exist; give the folder of a PEFT adapter.`);
+  if (!info) throw new ModelError(`${path} does not exist; give a GGUF adapter or the folder of a PEFT adapter.`);
+  if (info.isFile() && path.toLowerCase().endsWith('.gguf')) return withFile(path, (file) => readAdapter([file], config));
   let folder = info.isFile() ? dirname(path) : path;
   if (!existsSync(join(folder, 'adapter_config.json')) && existsSync(join(folder, 'adapter/adapter_config.json'))) folder = join(folder, 'adapter');
   const files = await filesOf(folder);

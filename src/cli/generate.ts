@@ -5,8 +5,8 @@ import { generate as generateIds } from '../models/generate';
 import { openDevice } from '../runtime/device';
 import { languageOf } from '../training/prepare';
 import { chatPrompt, textPrompt } from '../training/prompts';
-import { decimal, readArguments, UsageError, wholeNumber, required } from './arguments';
-import { openAdapterPath, openModelPath, readJsonFile } from './files';
+import { ADAPTER_OPTIONS, adapterArguments, decimal, readArguments, UsageError, wholeNumber, required } from './arguments';
+import { openAdapters, openModelPath, readJsonFile } from './files';
 import { nodeGpu } from './node-gpu';
 
 /** `hone generate`: the model's answer, streamed. */
@@ -15,7 +15,7 @@ export async function generate(args: string[]): Promise<void> {
     args,
     {
       model: { type: 'string' },
-      adapter: { type: 'string' },
+      ...ADAPTER_OPTIONS,
       prompt: { type: 'string' },
       messages: { type: 'string' },
       raw: { type: 'boolean' },
@@ -35,10 +35,10 @@ export async function generate(args: string[]): Promise<void> {
   if (prompt.length === 0 || prompt.length >= context) {
     throw new ModelError(`The prompt has ${prompt.length} tokens, and ${source.name} takes 1 to ${context - 1}; give another prompt.`);
   }
-  const adapter = values.adapter === undefined ? null : await openAdapterPath(values.adapter, source.config);
+  const adapters = await openAdapters(adapterArguments(args), source.config);
   const maxTokens = wholeNumber(values['max-tokens'], 'max-tokens', 256, 1);
   const model = await AnsweringModel.load(await openDevice(await nodeGpu()), source);
-  const inference = await model.answerer(adapter, Math.min(prompt.length + maxTokens, context));
+  const { inference } = await model.answerer(adapters, Math.min(prompt.length + maxTokens, context));
   const decoder = tokenizer.decoder({ skipSpecial: true });
   const result = await generateIds(inference, prompt, {
     maxTokens,

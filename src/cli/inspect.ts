@@ -1,7 +1,6 @@
 import { existsSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { loraScale } from '../core/adapter';
 import { ModelError } from '../core/errors';
 import type { ModelSource } from '../core/model';
 import { readAdapter } from '../formats/adapter';
@@ -73,10 +72,17 @@ async function anAdapter(path: string): Promise<Lines> {
   const parameters = [...tensors.values()].reduce((sum, { data }) => sum + data.length, 0);
   return [
     ['adapter', `LoRA for ${typeof base.base_model_name_or_path === 'string' ? base.base_model_name_or_path : 'a base that it does not name'}`],
-    ['rank', `${config.r}, alpha ${config.lora_alpha}${config.use_rslora ? ', rank-stabilised' : ''} (scale ${loraScale(config)}), dropout ${config.lora_dropout}`],
+    ['rank', `${config.r}${differing(config.rank_pattern)}, alpha ${config.lora_alpha}${differing(config.alpha_pattern)}, dropout ${config.lora_dropout}`],
+    ['kind', [config.use_dora ? 'DoRA' : 'LoRA', ...(config.use_rslora ? ['rank-stabilised'] : [])].join(', ')],
     ['projections', config.target_modules.join(', ')],
     ['parameters', `${parameters.toLocaleString('en')} in ${tensors.size} tensors`],
   ];
+}
+
+/** Values of modules that have others. */
+function differing(pattern: Readonly<Record<string, number>>): string {
+  const values = new Set(Object.values(pattern));
+  return values.size === 0 ? '' : ` (elsewhere ${[...values].sort((a, b) => a - b).join(', ')})`;
 }
 
 async function aRun(path: string): Promise<Lines> {

@@ -1,22 +1,22 @@
 import { AnsweringModel } from '../models/answering';
 import { openDevice } from '../runtime/device';
-import { readArguments, required, UsageError, wholeNumber } from './arguments';
-import { openAdapterPath, openModelPath } from './files';
+import { ADAPTER_OPTIONS, adapterArguments, readArguments, required, UsageError, wholeNumber } from './arguments';
+import { openAdapters, openModelPath } from './files';
 import { nodeGpu } from './node-gpu';
 
 /** `hone logits`: the most likely tokens after a prompt of ids. */
 export async function logits(args: string[]): Promise<void> {
   const { values } = readArguments(
     args,
-    { model: { type: 'string' }, adapter: { type: 'string' }, ids: { type: 'string' }, top: { type: 'string' }, json: { type: 'boolean' } },
+    { model: { type: 'string' }, ...ADAPTER_OPTIONS, ids: { type: 'string' }, top: { type: 'string' }, json: { type: 'boolean' } },
     { least: 0, most: 0, names: '' },
   );
   const source = await openModelPath(required(values.model, 'model'));
   const ids = idList(required(values.ids, 'ids'), source.config.vocab_size);
   const top = wholeNumber(values.top, 'top', 10, 1);
-  const adapter = values.adapter === undefined ? null : await openAdapterPath(values.adapter, source.config);
+  const adapters = await openAdapters(adapterArguments(args), source.config);
   const model = await AnsweringModel.load(await openDevice(await nodeGpu()), source);
-  const inference = await model.answerer(adapter, ids.length);
+  const { inference } = await model.answerer(adapters, ids.length);
   const row = await inference.extend(ids);
   const best = Array.from(row.keys())
     .sort((a, b) => row[b]! - row[a]! || a - b)

@@ -1,11 +1,12 @@
 import { existsSync } from 'node:fs';
 import { dirname, isAbsolute, resolve } from 'node:path';
-import type { Adapter, LoraConfig } from '../core/adapter';
+import type { Adapter } from '../core/adapter';
 import { RecipeError } from '../core/errors';
 import type { ModelSource } from '../core/model';
 import { trainedBase } from '../formats/quantized';
 import { prepare, type Prepared } from '../training/prepare';
 import { parseRecipe, withinContext, type Recipe } from '../training/recipe';
+import { startingAdapter } from '../training/starting-adapter';
 import { openAdapterPath, openModelPath, readJsonFile, sha256Of, withFile } from './files';
 
 /** A recipe with all that it names opened and read. */
@@ -41,8 +42,8 @@ export async function openRecipe(path: string): Promise<OpenedRecipe> {
     dataset: { ...given.dataset, path: dataPath, sha256 },
     lora: given.lora && { ...given.lora, ...(initial !== undefined && { init_adapter: at(initial) }) },
   };
-  const initialAdapter = initial === undefined ? null : await openAdapterPath(at(initial), model.config);
-  if (initialAdapter) requireSameShape(given.lora!, initialAdapter.config, initial!);
+  const read = initial === undefined ? null : await openAdapterPath(at(initial), model.config);
+  const initialAdapter = read && startingAdapter(given.lora!, read, model.config, initial!);
   return { recipe, model, base: trainedBase(model, recipe.quantize_base), prepared, initialAdapter };
 }
 
@@ -55,17 +56,6 @@ function locate(name: string, recipePath: string): string {
 function requireHash(wanted: string | undefined, found: string, field: string, path: string): void {
   if (wanted === undefined || wanted === found) return;
   throw new RecipeError(`${field} is ${wanted}, and ${path} has ${found}; use the file that the recipe was made with, or remove the field.`);
-}
-
-/** The adapter to start from must have the size that the recipe trains. */
-function requireSameShape(lora: LoraConfig, found: LoraConfig, path: string): void {
-  const targets = (config: LoraConfig): string => [...config.target_modules].sort().join(', ');
-  for (const [field, wanted, is] of [
-    ['r', lora.r, found.r],
-    ['target_modules', targets(lora), targets(found)],
-  ]) {
-    if (wanted !== is) throw new RecipeError(`lora.${field} is ${wanted}, and lora.init_adapter (${path}) has ${is}; make the two agree.`);
-  }
 }
 
 /** Throws a RecipeError that names the first setting in which a recipe differs from the one a run was started with; places of files do not count. */

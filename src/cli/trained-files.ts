@@ -6,7 +6,7 @@ import type { CardFacts } from '../exports/model-card';
 import { SafetensorsWriter } from '../safetensors/writer';
 import type { Checkpoint, CheckpointStore } from '../storage/checkpoints';
 import { FileSink } from '../storage/node-file';
-import type { Recipe } from '../training/recipe';
+import { loraWords, type Recipe } from '../training/recipe';
 import { trainedOf, type Trained } from '../training/trained';
 import { writeWhole } from './files';
 
@@ -37,7 +37,7 @@ export function cardFacts(recipe: Recipe, model: ModelSource, { step, best }: Ch
     { label: 'Data set', value: dataset },
     { label: 'Steps', value: String(step) },
     { label: 'Learning rate', value: `${training.learning_rate} (${training.lr_scheduler_type})` },
-    ...(lora ? [{ label: 'LoRA', value: `rank ${lora.r}, alpha ${lora.lora_alpha}, ${lora.target_modules.join(', ')}` }] : []),
+    ...(lora ? [{ label: 'LoRA', value: loraWords(lora) }] : []),
     ...(best?.step === step ? [{ label: 'Held-out loss', value: best.loss.toFixed(4) }] : []),
   ];
   return { name: `${model.name} on ${dataset}`, baseModel: model.name, facts };

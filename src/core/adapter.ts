@@ -33,9 +33,10 @@ export interface AdapterTensor {
   data: Float32Array;
 }
 
-/** A module that a LoRA can adapt: its path (`model.layers.0.self_attn.q_proj`) and which projection it is. */
+/** A module that a LoRA can adapt: its path (`model.layers.0.self_attn.q_proj`) and which projection of which layer it is. */
 export interface LoraModule {
   path: string;
+  layer: number;
   projection: Projection;
 }
 
@@ -63,7 +64,7 @@ export function adaptedPaths(adapter: Adapter): string[] {
 export function allModules(config: ModelConfig): LoraModule[] {
   const projections = projectionsOf(config);
   return Array.from({ length: config.num_hidden_layers }, (_, layer) =>
-    projections.map((projection) => ({ path: `model.layers.${layer}.${projectionPath(projection)}`, projection })),
+    projections.map((projection) => ({ path: `model.layers.${layer}.${projectionPath(projection)}`, layer, projection })),
   ).flat();
 }
 
@@ -106,17 +107,18 @@ export function loraScale(config: LoraConfig, modulePath: string): number {
 /** The value of the first key that matches a module's path as PEFT's get_pattern_key matches it: the end of the path, from a dot on. */
 function patternValue(pattern: Readonly<Record<string, number>>, modulePath: string): number | undefined {
   for (const [key, value] of Object.entries(pattern)) {
-    if (patternExpression(key).test(modulePath)) return value;
+    if (matchesPattern(key, modulePath)) return value;
   }
   return undefined;
 }
 
 const expressions = new Map<string, RegExp>();
 
-function patternExpression(key: string): RegExp {
-  const made = expressions.get(key) ?? new RegExp(`^(.*\\.)?(${key})$`);
-  expressions.set(key, made);
-  return made;
+/** Whether a key of rank_pattern or alpha_pattern means a module. The key is a regular expression that `patternComplaint` finds no fault with. */
+export function matchesPattern(key: string, modulePath: string): boolean {
+  const expression = expressions.get(key) ?? new RegExp(`^(.*\\.)?(${key})$`);
+  expressions.set(key, expression);
+  return expression.test(modulePath);
 }
 
 /**

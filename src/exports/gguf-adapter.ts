@@ -1,9 +1,10 @@
-import { loraScale, peftName, type Adapter, type AdapterTensor } from '../core/adapter';
+import { loraRank, loraScale, peftName, targetedModules, type Adapter, type AdapterTensor } from '../core/adapter';
 import type { ByteSink } from '../core/bytes';
 import { ExportError } from '../core/errors';
-import { projectionPath, type ModelConfig } from '../core/model';
+import type { ModelConfig } from '../core/model';
 import type { OnProgress } from '../core/progress';
-import { GGUF_FAMILIES, ggufName, interleavedRow, isInterleaved } from '../gguf/families';
+import { familyOf } from '../core/families';
+import { ggufName, interleavedRow, isInterleaved } from '../gguf/families';
 import { quantize } from '../gguf/quantize';
 import { GgufWriter, f32, ggufSize, text, type GgufMetadata, type TensorPlan } from '../gguf/writer';
 import { writeFile, type Written } from './hashing-sink';
@@ -23,37 +24,42 @@ interface AdapterLayout {
 }
 
 /**
- * The adapter's directory: PEFT's A `(r, in)` and B `(out, r)` unchanged as `.lora_a` and `.lora_b` in F32,
- * but for B's rows of q and k, which go into the family's GGUF order.
+ * The adapter's directory: PEFT's A `(r, in)` and B `(out, r)` unchanged as `.lora_a` and `.lora_b` in F32, but for B's rows
+ * of q and k, which go into the family's GGUF order, and B of modules whose alpha is not the file's, which carry the difference.
+ * Throws ExportError for DoRA, which GGUF adapters have no place for.
  */
 export function adapterLayout({ adapter, config, name }: AdapterExport): AdapterLayout {
-  const family = GGUF_FAMILIES.find((known) => known.modelType === config.model_type);
-  if (!family) throw new ExportError(`${name} adapts a ${config.model_type} model, which Hone cannot write as GGUF; export as PEFT instead.`);
+  const { config: lora } = adapter;
+  if (lora.use_dora) throw new ExportError(`${name} is a DoRA, which has no GGUF adapter form; export the merged model instead.`);
+  const family = familyOf(config);
+  // llama.cpp scales by alpha / r whatever the adapter: with rsLoRA alpha carries the missing sqrt(r).
+  const alpha = lora.lora_alpha * (lora.use_rslora ? Math.sqrt(lora.r) : 1);
   const tensors: AdapterLayout['tensors'] = [];
-  for (let layer = 0; layer < config.num_hidden_layers; layer++) {
-    for (const projection of adapter.config.target_modules) {
-      const path = `model.layers.${layer}.${projectionPath(projection)}`;
-      const weight = `${path}.weight`;
-      for (const half of ['A', 'B'] as const) {
-        const tensor = adapter.tensors.get(peftName(path, half));
-        if (!tensor) throw new ExportError(`the adapter lacks ${peftName(path, half)}, so it cannot be written; export another checkpoint.`);
-        const interleaved = half === 'B' && isInterleaved(family, weight);
-        tensors.push({
-          name: `${ggufName(family, weight)!}.lora_${half.toLowerCase()}`,
-          dims: [tensor.shape[1], tensor.shape[0]],
-          type: 'F32',
-          data: () => (interleaved ? interleaveRows(tensor, config.head_dim) : tensor.data),
-        });
-      }
+  for (const { path } of targetedModules(config, lora.target_modules)) {
+    const factor = (loraScale(lora, path) * loraRank(lora, path)) / alpha;
+    const weight = `${path}.weight`;
+    for (const half of ['A', 'B'] as const) {
+      const tensor = adapter.tensors.get(peftName(path, half));
+      if (!tensor) throw new ExportError(`the adapter lacks ${peftName(path, half)}, so it cannot be written; export another checkpoint.`);
+      const isB = half === 'B';
+      tensors.push({
+        name: `${ggufName(family, weight)!}.lora_${half.toLowerCase()}`,
+        dims: [tensor.shape[1], tensor.shape[0]],
+        type: 'F32',
+        data: () => {
+          const data = isB && isInterleaved(family, weight) ? interleaveRows(tensor, config.head_dim) : tensor.data;
+          // A rounding of the quotient must not touch what needs no factor.
+          return isB && Math.abs(factor - 1) > 1e-12 ? data.map((value) => value * factor) : data;
+        },
+      });
     }
   }
   const metadata: GgufMetadata = new Map([
-    ['general.architecture', text(family.architecture)],
+    ['general.architecture', text(family.gguf.architecture)],
     ['general.type', text('adapter')],
     ['general.name', text(name)],
     ['adapter.type', text('lora')],
-    // llama.cpp scales by alpha / r whatever the adapter: with rsLoRA alpha carries the missing sqrt(r).
-    ['adapter.lora.alpha', f32(loraScale(adapter.config) * adapter.config.r)],
+    ['adapter.lora.alpha', f32(alpha)],
   ]);
   return { metadata, tensors, bytes: ggufSize(metadata, tensors) };
 }

@@ -1,5 +1,5 @@
 import { makeZip, predictLength } from 'client-zip';
-import type { Adapter } from '../core/adapter';
+import { magnitudeName, type Adapter } from '../core/adapter';
 import type { ByteSink } from '../core/bytes';
 import { ExportError } from '../core/errors';
 import type { OnProgress } from '../core/progress';
@@ -33,7 +33,9 @@ export function peftFiles({ adapter, card }: PeftExport): PeftFile[] {
   return [adapterFile(adapter), small('adapter_config.json', adapterConfig(adapter, card.baseModel)), small('README.md', modelCard(card))];
 }
 
-function adapterFile({ tensors }: Adapter): PeftFile {
+function adapterFile(adapter: Adapter): PeftFile {
+  const tensors = new Map<string, { shape: readonly number[]; data: Float32Array }>(adapter.tensors);
+  for (const [path, data] of adapter.magnitudes) tensors.set(magnitudeName(path), { shape: [data.length], data });
   const names = [...tensors.keys()].sort();
   for (const name of names) {
     if (!allFinite(tensors.get(name)!.data)) throw new ExportError(`${name} has values that are not finite numbers; export an earlier checkpoint.`);
@@ -54,7 +56,7 @@ function adapterFile({ tensors }: Adapter): PeftFile {
 /** adapter_config.json; `lora_alpha` as an integer where it is one, which Ollama insists on. */
 export function adapterConfig({ config }: Adapter, baseModel: string): string {
   const json = {
-    alpha_pattern: {},
+    alpha_pattern: config.alpha_pattern,
     auto_mapping: null,
     base_model_name_or_path: baseModel,
     bias: 'none',
@@ -68,11 +70,11 @@ export function adapterConfig({ config }: Adapter, baseModel: string): string {
     modules_to_save: null,
     peft_type: 'LORA',
     r: config.r,
-    rank_pattern: {},
+    rank_pattern: config.rank_pattern,
     revision: null,
     target_modules: config.target_modules,
     task_type: 'CAUSAL_LM',
-    use_dora: false,
+    use_dora: config.use_dora,
     use_rslora: config.use_rslora,
   };
   return `${JSON.stringify(json, null, 2)}\n`;

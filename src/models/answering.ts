@@ -3,14 +3,33 @@ import type { ModelSource } from '../core/model';
 import type { OnProgress } from '../core/progress';
 import { traitsOf, type Gpu } from '../runtime/device';
 import { MemoryLedger } from '../runtime/memory';
-import { FrozenAdapter, Inference } from './inference';
+import { FrozenAdapters } from './frozen-adapters';
+import { Inference } from './inference';
 import { FrozenWeights } from './weights';
+
+/** An adapter and how strongly it acts: 1 as it was trained, 0 not at all. */
+export interface AdapterAtWork {
+  adapter: Adapter;
+  strength: number;
+}
+
+/** A context over a shared base, with the adapters that it answers through. */
+export interface Answerer {
+  readonly inference: Inference;
+  /**
+   * Sets the adapters' strengths, in the order they were given: all 0 answers as the base. Takes milliseconds, compiles
+   * nothing, and forgets what came before (the cached keys and values were another model's).
+   */
+  setStrengths(strengths: readonly number[]): void;
+  /** Frees its cache and its adapters; the base stays. */
+  destroy(): void;
+}
 
 /** A base model on the GPU that answers, by itself and through adapters, over one copy of its weights. */
 export class AnsweringModel {
   private readonly memory = new MemoryLedger();
   private readonly frozen: FrozenWeights;
-  private readonly open = new Set<{ inference: Inference; adapter: FrozenAdapter | null }>();
+  private readonly open = new Set<Answerer>();
 
   private constructor(
     private readonly gpu: Gpu,
@@ -27,24 +46,35 @@ export class AnsweringModel {
     return model;
   }
 
-  /** A context of its own over the shared weights; `adapter` null answers as the untouched base. */
-  async answerer(adapter: Adapter | null, contextLength: number, onProgress?: OnProgress): Promise<Inference> {
-    const traits = traitsOf(this.gpu);
-    const frozenAdapter = adapter ? new FrozenAdapter(this.source.config, adapter.config) : null;
-    const inference = new Inference(this.source.config, this.frozen.weights, frozenAdapter?.pairs ?? new Map(), traits, contextLength);
-    frozenAdapter?.allocate(this.gpu);
-    if (adapter) frozenAdapter?.upload(this.gpu, adapter);
-    await inference.allocate(this.gpu, onProgress);
-    this.open.add({ inference, adapter: frozenAdapter });
-    return inference;
+  /**
+   * A context of its own over the shared weights. Several adapters act together: the sum of their weight changes. Kernels
+   * are compiled once for a set of ranks. Throws a ModelError where an adapter was made for another model.
+   */
+  async answerer(adapters: readonly AdapterAtWork[], contextLength: number, onProgress?: OnProgress): Promise<Answerer> {
+    const { gpu } = this;
+    const stacked = adapters.length > 0 ? new FrozenAdapters(this.source.config, adapters.map(({ adapter }) => adapter)) : null;
+    const inference = new Inference(this.source.config, this.frozen.weights, stacked?.pairs ?? new Map(), traitsOf(gpu), contextLength);
+    const answerer: Answerer = {
+      inference,
+      setStrengths: (strengths) => {
+        stacked?.setStrengths(gpu, strengths);
+        inference.reset();
+      },
+      destroy: () => {
+        inference.destroy();
+        stacked?.destroy(gpu);
+        this.open.delete(answerer);
+      },
+    };
+    this.open.add(answerer);
+    await stacked?.upload(gpu, this.frozen.weights, onProgress);
+    answerer.setStrengths(adapters.map(({ strength }) => strength));
+    await inference.allocate(gpu, onProgress);
+    return answerer;
   }
 
   destroy(): void {
-    for (const { inference, adapter } of this.open) {
-      inference.destroy();
-      adapter?.destroy(this.gpu);
-    }
-    this.open.clear();
+    for (const answerer of [...this.open]) answerer.destroy();
     this.memory.destroy(this.gpu);
   }
 }

@@ -1,4 +1,3 @@
-import { loraScale, peftName, type Adapter, type LoraConfig } from '../core/adapter';
 import { ModelError } from '../core/errors';
 import type { ModelConfig } from '../core/model';
 import type { OnProgress } from '../core/progress';
@@ -14,10 +13,11 @@ import { cacheWrite } from '../shaders/cached-attention/cache-write';
 import { gatherRows } from '../shaders/gather-rows/gather-rows';
 import { linear } from '../shaders/linear/linear';
 import { fill } from '../shaders/optimizer/fill';
+import { softcap } from '../shaders/softcap/softcap';
 import { attentionShape } from './attention-shape';
 import { decoder, type Attend } from './decoder';
-import { loraModules, loraSpecs, type LoraPair, type LoraPairs } from './lora';
-import { ropeTable } from './rope-table';
+import type { LoraPairs } from './lora';
+import { RopeTables } from './rope-table';
 import type { DecoderWeights } from './weights';
 
 /** Prompt tokens taken at once. */
@@ -40,7 +40,7 @@ export class Inference {
   readonly memory = new MemoryLedger();
   private readonly arena: Arena;
   private readonly inputs: { ids: Storage; positions: Storage; rows: Storage };
-  private readonly ropeTable: Storage;
+  private readonly ropes: RopeTables;
   private readonly logits: Storage;
   private readonly caches: { k: Storage; v: Storage }[];
   private readonly passes: { prefill: Pass; decode: Pass };
@@ -61,7 +61,7 @@ export class Inference {
     this.arena = sharedArena ?? new Arena();
     const input = (name: string): Storage => this.memory.declare(name, 'other', PREFILL_TOKENS * 4);
     this.inputs = { ids: input('prompt ids'), positions: input('prompt positions'), rows: input('logit rows') };
-    this.ropeTable = this.memory.declare('rope table', 'other', contextLength * config.head_dim * 4);
+    this.ropes = new RopeTables(config, contextLength, this.memory);
     this.logits = this.memory.declare('logits', 'logits', PREFILL_TOKENS * config.vocab_size * 4);
     const cacheBytes = contextLength * config.num_key_value_heads * config.head_dim * 4;
     this.caches = Array.from({ length: config.num_hidden_layers }, (_, i) => ({
@@ -78,7 +78,7 @@ export class Inference {
     for (const pass of Object.values(this.passes)) {
       pass.plan = await Plan.record(gpu, pass.dispatches, this.arena, pass.slots, onProgress);
     }
-    gpu.device.queue.writeBuffer(this.ropeTable.buffer, 0, ropeTable(this.config, this.contextLength) as Float32Array<ArrayBuffer>);
+    this.ropes.upload(gpu);
   }
 
   /** Bytes its plans take beside the ledger and the arena. */
@@ -154,7 +154,6 @@ export class Inference {
     const input = (storage: Storage, rows: Dim): Tensor => storage.tensor(storage.label, [rows], 'u32', 0, maxTokens * 4);
     const positions = input(this.inputs.positions, tokens);
     const width = config.num_key_value_heads * config.head_dim;
-    const shape = attentionShape(config);
     const caches = this.caches.map(({ k, v }) => ({
       k: k.tensor(k.label, [this.contextLength, width]),
       v: v.tensor(v.label, [this.contextLength, width]),
@@ -163,7 +162,7 @@ export class Inference {
       const cache = caches[layer]!;
       cacheWrite(graph, k, cache.k, positions);
       cacheWrite(graph, v, cache.v, positions);
-      return cachedAttention(graph, q, cache.k, cache.v, positions, shape);
+      return cachedAttention(graph, q, cache.k, cache.v, positions, attentionShape(config, layer));
     };
     const hidden = decoder(g, {
       config,
@@ -171,7 +170,7 @@ export class Inference {
       lora: this.lora,
       ids: input(this.inputs.ids, tokens),
       positions,
-      ropeTable: this.ropeTable.tensor('rope table', [this.contextLength, config.head_dim]),
+      ropes: this.ropes.tensors,
       attend,
       recompute: false,
     });
@@ -179,49 +178,8 @@ export class Inference {
     const out = this.logits.tensor('logits', [logitRows, config.vocab_size], 'f32', 0, maxTokens * config.vocab_size * 4);
     fill(g, out, 0);
     linear(g, chosen, this.weights.head, { into: out });
+    if (config.final_logit_softcapping !== null) softcap(g, out, config.final_logit_softcapping);
     const dispatches = g.program();
     return { tokens, logitRows, dispatches, slots: this.arena.layout(dispatches), plan: null };
-  }
-}
-
-/** An adapter's tensors on the GPU, for a model that only answers. */
-export class FrozenAdapter {
-  readonly memory = new MemoryLedger();
-  readonly pairs: LoraPairs;
-  private readonly storages = new Map<string, Storage>();
-
-  constructor(
-    config: ModelConfig,
-    private readonly lora: LoraConfig,
-  ) {
-    const tensors = new Map(
-      loraSpecs(config, lora).map(({ name, shape }) => {
-        const storage = this.memory.declare(name, 'adapter', shape[0]! * shape[1]! * 4);
-        this.storages.set(name, storage);
-        return [name, storage.tensor(name, shape as [number, number])];
-      }),
-    );
-    this.pairs = new Map(
-      loraModules(config, lora.target_modules).map(({ path }): [string, LoraPair] => [
-        path,
-        { A: tensors.get(peftName(path, 'A'))!, B: tensors.get(peftName(path, 'B'))!, scale: loraScale(this.lora), dropout: null },
-      ]),
-    );
-  }
-
-  allocate(gpu: Gpu): void {
-    this.memory.allocate(gpu);
-  }
-
-  upload(gpu: Gpu, adapter: Adapter): void {
-    for (const [name, storage] of this.storages) {
-      const tensor = adapter.tensors.get(name);
-      if (!tensor) throw new ModelError(`The adapter lacks ${name}; it was made for another model.`);
-      gpu.device.queue.writeBuffer(storage.buffer, 0, tensor.data as Float32Array<ArrayBuffer>);
-    }
-  }
-
-  destroy(gpu: Gpu): void {
-    this.memory.destroy(gpu);
   }
 }

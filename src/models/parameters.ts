@@ -78,6 +78,15 @@ export class Parameters {
     gpu.device.queue.writeBuffer(this.storages[slot.bank]!.parameter.buffer, slot.offset * 4, data as Float32Array<ArrayBuffer>);
   }
 
+  /** Sets one parameter to values that lie on the GPU already. */
+  copy(gpu: Gpu, name: string, from: GPUBuffer): void {
+    const slot = this.slots.get(name)!;
+    const encoder = gpu.device.createCommandEncoder();
+    encoder.copyBufferToBuffer(from, 0, this.storages[slot.bank]!.parameter.buffer, slot.offset * 4, slot.length * 4);
+    gpu.device.queue.submit([encoder.finish()]);
+    gpu.counters.submits++;
+  }
+
   /** Reads every parameter back, by name. */
   async download(gpu: Gpu): Promise<Map<string, { shape: readonly number[]; data: Float32Array }>> {
     return this.split(gpu, 'parameter');

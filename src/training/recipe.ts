@@ -1,18 +1,45 @@
 import { z } from 'zod';
 import { RecipeError } from '../core/errors';
-import { PROJECTIONS } from '../core/model';
+import { allModules, matchesPattern, patternComplaint, targetNames, targetedModules, type LoraConfig } from '../core/adapter';
+import { PROJECTIONS, type ModelConfig } from '../core/model';
 
 /**
  * A run, described completely: the same document is the page's form, the command line's file and the
  * link people share. LoRA keys are PEFT's, training keys are transformers'.
  */
+const isProjection = (name: string): boolean => (PROJECTIONS as readonly string[]).includes(name.split('.').at(-1)!);
+
+/** Values for modules that differ from the others, by a regular expression that ends their paths, as in PEFT. */
+const pattern = <T extends z.ZodType>(value: T) =>
+  z.record(z.string(), value).superRefine((entries, context) => {
+    for (const key of Object.keys(entries)) {
+      const complaint = patternComplaint(key);
+      if (complaint) context.addIssue({ code: 'custom', path: [key], message: `the pattern ${complaint}` });
+    }
+  });
+
 const lora = z.strictObject({
   r: z.int().min(1).max(4096).default(16),
   lora_alpha: z.number().positive().default(32),
   lora_dropout: z.number().min(0).max(0.9).default(0),
-  target_modules: z.array(z.enum(PROJECTIONS)).min(1).default([...PROJECTIONS]),
+  /** Projections, or ends of module paths up to whole ones; all-linear: every projection that the model has. */
+  target_modules: z
+    .union([z.literal('all-linear'), z.array(z.string().refine(isProjection)).min(1)], {
+      error: `give "all-linear" or a list of projections: ${PROJECTIONS.join(', ')}`,
+    })
+    .default('all-linear'),
   use_rslora: z.boolean().default(false),
-  /** A PEFT adapter (folder or file) to start from instead of fresh weights. */
+  use_dora: z.boolean().default(false),
+  rank_pattern: pattern(z.int().min(1).max(4096)).default({}),
+  alpha_pattern: pattern(z.number().positive()).default({}),
+  /** How fresh weights are drawn. */
+  init_lora_weights: z
+    .union([z.literal(true), z.literal('gaussian')], {
+      error: 'Hone draws fresh weights as PEFT does for true (Kaiming) and "gaussian"; PiSSA, OLoRA and the like take parts out of the base, which stays as it is here',
+    })
+    .default(true),
+  modules_to_save: z.null({ error: 'whole modules beside the adapter are not trained, because no GGUF or MLX adapter can carry them; set lora to null to train every weight' }).optional(),
+  /** An adapter (PEFT folder or GGUF file) of the same shape to start from instead of fresh weights. */
   init_adapter: z.string().optional(),
 });
 
@@ -65,6 +92,8 @@ export const recipeSchema = z.strictObject({
   model: z.string(),
   /** sha256 of the model's file (of several: of their hashes and names as sha256sum lists them), written by Hone when a run starts. */
   model_sha256: z.string().optional(),
+  /** What the base's 16- and 32-bit matrices become on the GPU while an adapter is trained over them; exports merge into the original. */
+  quantize_base: z.enum(['none', 'Q8_0', 'Q4_0']).default('none'),
   dataset,
   /** null trains every weight of the model instead of an adapter. */
   lora: lora.nullable().prefault({}),
@@ -83,6 +112,28 @@ export function parseRecipe(document: unknown): Recipe {
   const issue = result.error.issues[0]!;
   const field = issue.path.join('.') || 'the recipe';
   throw new RecipeError(`${field}: ${issue.message}; correct it in the recipe and start again.`);
+}
+
+/**
+ * The adapter's shape over a model: all-linear resolved, and modules named as shortly as can be. Throws a ModelError where the
+ * model lacks a module that the recipe targets, a RecipeError where a pattern means none of them.
+ */
+export function loraConfig(lora: NonNullable<Recipe['lora']>, model: ModelConfig): LoraConfig {
+  const { r, lora_alpha, lora_dropout, target_modules, use_rslora, use_dora, rank_pattern, alpha_pattern } = lora;
+  const modules = target_modules === 'all-linear' ? allModules(model) : targetedModules(model, target_modules);
+  for (const [field, entries] of Object.entries({ rank_pattern, alpha_pattern })) {
+    const idle = Object.keys(entries).find((key) => !modules.some(({ path }) => matchesPattern(key, path)));
+    if (idle !== undefined) throw new RecipeError(`lora.${field}: "${idle}" matches none of the adapted modules, such as ${modules[0]!.path}; correct the pattern.`);
+  }
+  const names = targetNames(model, modules.map(({ path }) => path));
+  return { r, lora_alpha, lora_dropout, target_modules: names, use_rslora, use_dora, rank_pattern, alpha_pattern };
+}
+
+/** An adapter's settings in a line, for model cards. */
+export function loraWords({ r, lora_alpha, target_modules, use_rslora, use_dora }: NonNullable<Recipe['lora']>): string {
+  const modules = target_modules === 'all-linear' ? 'all projections' : target_modules.join(', ');
+  const kind = [use_rslora && 'rank-stabilised', use_dora && 'DoRA'].filter((word) => word !== false);
+  return [`rank ${r}`, `alpha ${lora_alpha}`, modules, ...kind].join(', ');
 }
 
 /** The recipe, with a length that it leaves open no longer than the model's context; one that it names is left as it is. */
@@ -105,11 +156,13 @@ export interface FieldHelp {
 
 /** The form's fields in the order they are shown. Ranges are what a person may sensibly choose. */
 export const RECIPE_FIELDS: readonly FieldHelp[] = [
+  { path: 'quantize_base', label: 'Base in memory', help: 'Fewer bits need less memory and stray from the original; by how much is measured on your rows.' },
   { path: 'lora.r', label: 'Adapter size (rank)', help: 'Bigger learns more, needs more memory.', min: 1, max: 256 },
   { path: 'lora.lora_alpha', label: 'Strength (alpha)', help: 'How strongly the adapter acts; usually twice the size.', min: 1, max: 512 },
   { path: 'lora.target_modules', label: 'Layers', help: 'Fewer save memory and learn less.' },
   { path: 'lora.lora_dropout', label: 'Dropout', help: 'A little can help on small data sets.', min: 0, max: 0.5 },
   { path: 'lora.use_rslora', label: 'Rank-stabilised scale (rsLoRA)', help: 'Steadier from rank 64 up.' },
+  { path: 'lora.use_dora', label: 'Trained row lengths (DoRA)', help: 'Often learns more at small sizes; slower, and exports only as PEFT or merged.' },
   { path: 'training.learning_rate', label: 'Learning rate', help: 'Too high breaks the model, too low barely teaches it.', min: 1e-6, max: 1e-2 },
   { path: 'training.lr_scheduler_type', label: 'Rate over time (schedule)', help: 'Cosine starts gently and ends slowly.' },
   { path: 'training.warmup_ratio', label: 'Warm-up', help: 'Share of the run in which the rate rises from zero.', min: 0, max: 0.5 },

@@ -10,7 +10,7 @@ import { FrozenWeights } from '../models/weights';
 import { evaluationBatches } from '../data/batches';
 import type { Example } from '../core/example';
 import type { SamplePoint } from './events';
-import type { Recipe } from './recipe';
+import { loraConfig, type Recipe } from './recipe';
 import { TrainingSession } from './session';
 import { batching, dataPlan } from './data-order';
 import type { TrainingJob } from './train';
@@ -49,7 +49,7 @@ export class Run {
       {
         config: model.config,
         frozen: this.frozen?.weights ?? null,
-        lora: recipe.lora,
+        lora: recipe.lora && loraConfig(recipe.lora, model.config),
         training: recipe.training,
         maxTokens: Math.max(dataPlan(shape.train, recipe).largestMicroBatchTokens, ...evalSizes),
         maxPositions: examples.reduce((most, { input_ids }) => Math.max(most, Math.min(input_ids.length, recipe.training.max_length)), 0),
@@ -108,6 +108,7 @@ export class Run {
   /** Greedy answers to the run's sample prompts, as the model stands. */
   async *samples(job: TrainingJob, step: number): AsyncGenerator<SamplePoint> {
     if (!this.inference) return;
+    await this.session.settle();
     for (const { prompt, ids } of job.samples) {
       const answer = await generate(this.inference, ids, {
         temperature: 0,

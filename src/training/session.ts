@@ -1,4 +1,4 @@
-import { loraScale, peftName, type Adapter } from '../core/adapter';
+import { loraScale, magnitudeName, peftName, targetedModules, type Adapter, type LoraConfig, type LoraModule } from '../core/adapter';
 import type { MicroBatch } from '../core/batch';
 import { TrainingError } from '../core/errors';
 import type { ModelConfig } from '../core/model';
@@ -7,9 +7,10 @@ import { Graph } from '../autograd/graph';
 import { attentionShape } from '../models/attention-shape';
 import { decoder, type Attend } from '../models/decoder';
 import { headChunkRows, headLoss, LossRows } from '../models/head';
-import { loraModules, loraSpecs, type LoraPair, type LoraPairs } from '../models/lora';
+import { DoraNorms, frozenProjection } from '../models/dora-norms';
+import { loraSpecs, type LoraPair, type LoraPairs } from '../models/lora';
 import { Parameters, type ParameterSpec } from '../models/parameters';
-import { ropeTable } from '../models/rope-table';
+import { RopeTables } from '../models/rope-table';
 import { trainedWeights, weightSpecs, type DecoderWeights } from '../models/weights';
 import { Arena } from '../runtime/arena';
 import { readBuffer, type DeviceTraits, type Gpu } from '../runtime/device';
@@ -30,7 +31,8 @@ export interface TrainingSpec {
   config: ModelConfig;
   /** The frozen base; null where every weight is trained. */
   frozen: DecoderWeights | null;
-  lora: Recipe['lora'];
+  /** null where every weight is trained. */
+  lora: LoraConfig | null;
   training: Recipe['training'];
   /** The most tokens a micro-batch can hold, and the most positions a row can have. */
   maxTokens: number;
@@ -50,12 +52,14 @@ export interface StepResult {
  */
 export class TrainingSession {
   readonly parameters: Parameters;
+  /** The adapter as it answers, without dropout. */
   readonly lora: LoraPairs;
+  private readonly norms: DoraNorms | null;
   readonly weights: DecoderWeights;
   readonly memory = new MemoryLedger();
   private readonly tokens: Dim;
   private readonly inputs: { ids: Storage; positions: Storage; starts: Storage; ends: Storage };
-  private readonly ropeTable: Storage;
+  private readonly ropes: RopeTables;
   private readonly dropoutKey: Storage;
   private readonly hyper: Storage;
   private readonly scale: Storage;
@@ -82,12 +86,13 @@ export class TrainingSession {
     this.weights = spec.frozen ?? trainedWeights(config, this.parameters);
     const input = (name: string): Storage => this.memory.declare(name, 'other', maxTokens * 4);
     this.inputs = { ids: input('ids'), positions: input('positions'), starts: input('starts'), ends: input('ends') };
-    this.ropeTable = this.memory.declare('rope table', 'other', spec.maxPositions * config.head_dim * 4);
+    this.ropes = new RopeTables(config, spec.maxPositions, this.memory);
     this.dropoutKey = this.memory.declare('dropout key', 'other', 16);
     this.hyper = this.memory.declare('hyperparameters', 'other', HYPER_LENGTH * 4);
     this.scale = this.memory.declare('gradient scale', 'other', 4);
     this.state = this.memory.declare('step state', 'other', 512);
     this.lossRows = new LossRows(maxTokens, headChunkRows(config.vocab_size), this.memory);
+    this.norms = lora?.use_dora ? this.doraNorms(lora) : null;
     this.lora = lora ? this.loraPairs(lora) : new Map();
     const lean = this.build(true);
     const quick = this.build(false);
@@ -108,6 +113,7 @@ export class TrainingSession {
     bytes.logits += logits;
     bytes.activations += this.arena.bytes - logits;
     for (const program of Object.values(this.programs)) bytes.other += planBytes(program);
+    bytes.other += this.norms?.planBytes() ?? 0;
     return bytes;
   }
 
@@ -119,13 +125,22 @@ export class TrainingSession {
     const record = (name: 'micro' | 'update' | 'evaluate'): Promise<Plan> =>
       Plan.record(gpu, this.programs[name], this.arena, this.slots[name], onProgress);
     this.plans = { micro: await record('micro'), update: await record('update'), evaluate: await record('evaluate') };
-    const table = ropeTable(this.spec.config, this.spec.maxPositions);
-    gpu.device.queue.writeBuffer(this.ropeTable.buffer, 0, table as Float32Array<ArrayBuffer>);
+    await this.norms?.allocate(gpu, onProgress);
+    this.ropes.upload(gpu);
   }
 
-  /** Fills the trained tensors with an adapter's values. */
-  uploadAdapter(adapter: Adapter): void {
+  /** Fills the trained tensors with an adapter's values. DoRA's magnitudes that it lacks become the norms of the rows as they are. */
+  async uploadAdapter(adapter: Adapter): Promise<void> {
     for (const [name, { data }] of adapter.tensors) this.parameters.upload(this.gpu!, name, data);
+    for (const [path, data] of adapter.magnitudes) this.parameters.upload(this.gpu!, magnitudeName(path), data);
+    if (!this.norms || adapter.magnitudes.size > 0) return;
+    await this.settle();
+    for (const path of this.lora.keys()) this.parameters.copy(this.gpu!, magnitudeName(path), this.norms.buffer(path));
+  }
+
+  /** Brings what is computed from the parameters up to date, for programs that read them after they changed: generation. */
+  async settle(): Promise<void> {
+    await this.norms?.refresh(this.pacer!);
   }
 
   /**
@@ -151,6 +166,7 @@ export class TrainingSession {
     const { queue } = this.gpu!.device;
     queue.writeBuffer(this.scale.buffer, 0, new Float32Array([scale]));
     queue.writeBuffer(this.state.buffer, 0, new Float32Array(4));
+    await this.settle();
     for (const [index, batch] of batches.entries()) {
       this.uploadBatch(batch);
       queue.writeBuffer(this.dropoutKey.buffer, 0, new Uint32Array([this.spec.training.seed, 0, step, index]));
@@ -161,6 +177,7 @@ export class TrainingSession {
   /** Mean loss and trained tokens over micro-batches, without dropout, nothing changed. */
   async evaluate(batches: readonly MicroBatch[]): Promise<{ loss: number; tokens: number }> {
     this.gpu!.device.queue.writeBuffer(this.state.buffer, 0, new Float32Array(4));
+    await this.settle();
     let tokens = 0;
     for (const batch of batches) {
       this.uploadBatch(batch);
@@ -184,6 +201,7 @@ export class TrainingSession {
     const gpu = this.gpu;
     if (!gpu) return;
     for (const plan of Object.values(this.plans ?? {})) plan.destroy();
+    this.norms?.destroy();
     this.memory.destroy(gpu);
     this.arena.destroy(gpu);
     this.gpu = null;
@@ -211,29 +229,44 @@ export class TrainingSession {
     this.lossRows.upload(queue, batch.targets);
   }
 
-  private loraPairs(lora: NonNullable<Recipe['lora']>): LoraPairs {
-    const pairs = new Map<string, LoraPair>();
-    loraModules(this.spec.config, lora.target_modules).forEach(({ path }, salt) => {
-      const key = this.dropoutKey.tensor('dropout key', [4], 'u32');
-      pairs.set(path, {
-        A: this.parameters.tensor(peftName(path, 'A')),
-        B: this.parameters.tensor(peftName(path, 'B')),
-        scale: loraScale(lora),
-        dropout: lora.lora_dropout > 0 ? { p: lora.lora_dropout, key, salt } : null,
-      });
-    });
-    return pairs;
+  private adapted(lora: LoraConfig): (LoraModule & Pick<LoraPair, 'A' | 'B' | 'scale'>)[] {
+    return targetedModules(this.spec.config, lora.target_modules).map((module) => ({
+      ...module,
+      A: this.parameters.tensor(peftName(module.path, 'A')),
+      B: this.parameters.tensor(peftName(module.path, 'B')),
+      scale: loraScale(lora, module.path),
+    }));
+  }
+
+  private doraNorms(lora: LoraConfig): DoraNorms {
+    const adapted = this.adapted(lora).map((module) => ({ ...module, weight: frozenProjection(this.weights, module) }));
+    return new DoraNorms(adapted, this.traits, this.memory, this.arena);
+  }
+
+  private loraPairs(lora: LoraConfig): LoraPairs {
+    return new Map(
+      this.adapted(lora).map(({ path, A, B, scale }): [string, LoraPair] => {
+        const dora = this.norms && { magnitude: this.parameters.tensor(magnitudeName(path)), norm: this.norms.norm(path) };
+        return [path, { A, B, scale, dropout: null, dora, base: null }];
+      }),
+    );
+  }
+
+  /** The adapter as it is trained; each module draws its own mask. */
+  private droppingPairs(p: number): LoraPairs {
+    if (p === 0) return this.lora;
+    const key = this.dropoutKey.tensor('dropout key', [4], 'u32');
+    return new Map([...this.lora].map(([path, pair], salt) => [path, { ...pair, dropout: { p, key, salt } }]));
   }
 
   private build(recompute: boolean): { micro: Dispatch[]; update: Dispatch[]; evaluate: Dispatch[] } {
     const micro = new Graph(this.traits);
     this.parameters.attach(micro);
-    this.forward(micro, this.lora, recompute);
+    this.forward(micro, this.droppingPairs(this.spec.lora?.lora_dropout ?? 0), recompute);
     micro.backward();
 
     const evaluate = new Graph(this.traits);
-    const undropped = new Map([...this.lora].map(([path, pair]) => [path, { ...pair, dropout: null }]));
-    this.forward(evaluate, undropped, false);
+    this.forward(evaluate, this.lora, false);
 
     const update = new Graph(this.traits);
     const hyper = this.hyper.tensor('hyperparameters', [HYPER_LENGTH]);
@@ -249,19 +282,18 @@ export class TrainingSession {
     const { config } = this.spec;
     const tensor = (storage: Storage): Tensor => storage.tensor(storage.label, [this.tokens], 'u32');
     const spans = { starts: tensor(this.inputs.starts), ends: tensor(this.inputs.ends) };
-    const shape = attentionShape(config);
-    const attend: Attend = (graph, _layer, q, k, v) => attention(graph, q, k, v, spans, shape);
+    const attend: Attend = (graph, layer, q, k, v) => attention(graph, q, k, v, spans, attentionShape(config, layer));
     const hidden = decoder(g, {
       config,
       weights: this.weights,
       lora,
       ids: tensor(this.inputs.ids),
       positions: tensor(this.inputs.positions),
-      ropeTable: this.ropeTable.tensor('rope table', [this.spec.maxPositions, config.head_dim]),
+      ropes: this.ropes.tensors,
       attend,
       recompute,
     });
-    headLoss(g, hidden, this.weights.head, this.lossRows, this.scale.tensor('gradient scale', [1]));
+    headLoss(g, hidden, this.weights.head, this.lossRows, this.scale.tensor('gradient scale', [1]), config.final_logit_softcapping);
     const sums = this.state.tensor('loss sum', [4], 'f32', 0, 16);
     for (const { losses } of this.lossRows.chunks) sumLosses(g, losses, sums);
   }

@@ -1,26 +1,31 @@
 import type { Adapter } from '../core/adapter';
 import type { Example } from '../core/example';
 import { RecipeError } from '../core/errors';
+import type { Drift } from '../core/metrics';
 import type { ModelSource } from '../core/model';
 import type { OnProgress } from '../core/progress';
 import type { Gpu } from '../runtime/device';
-import { initialAdapter } from '../models/lora';
 import { uploadTrained } from '../models/weights';
 import { evaluationBatches, type DataCursor } from '../data/batches';
 import type { Checkpoint, CheckpointStore } from '../storage/checkpoints';
 import { batching, dataPlan, milestones, stepCount } from './data-order';
+import { measureDrift } from './drift';
 import type { TrainingControl, TrainingEvent } from './events';
 import type { Recipe } from './recipe';
 import { Run } from './run';
 import { learningRate } from './schedule';
+import { freshAdapter } from './starting-adapter';
 
 /** All that a run is made of. */
 export interface TrainingJob {
   recipe: Recipe;
+  /** What lies on the GPU. */
   model: ModelSource;
+  /** The same base before it was quantised (recipe.quantize_base), to measure what that costs; else null. */
+  original: ModelSource | null;
   train: readonly Example[];
   eval: readonly Example[];
-  /** A PEFT adapter to start from (recipe.lora.init_adapter), already read. */
+  /** The adapter to start from (recipe.lora.init_adapter), already read and of the recipe's shape. */
   initialAdapter: Adapter | null;
   /** Questions answered along the way, as token ids. */
   samples: readonly { prompt: string; ids: readonly number[] }[];
@@ -57,7 +62,10 @@ export async function train(job: TrainingJob, gpu: Gpu, control: TrainingControl
   const totalSteps = stepCount(plan, recipe);
   const evalBatches = evaluationBatches(job.eval, batching(recipe));
   const due = milestones(recipe, totalSteps);
-  const run = await Run.open(job, gpu, (progress) => on({ type: 'preparing', progress }));
+  const onProgress: OnProgress = (progress) => on({ type: 'preparing', progress });
+  const isFresh = !job.resume || (await job.checkpoints.list()).length === 0;
+  if (job.original && isFresh) on({ type: 'drift', drift: await baseDrift(job, job.original, gpu, onProgress) });
+  const run = await Run.open(job, gpu, onProgress);
   try {
     const at = await begin(job, run, gpu, on);
     const evaluate = async (): Promise<void> => {
@@ -123,6 +131,12 @@ export async function train(job: TrainingJob, gpu: Gpu, control: TrainingControl
   }
 }
 
+/** Of the held-out rows, or where there are none of those trained on. */
+function baseDrift(job: TrainingJob, original: ModelSource, gpu: Gpu, onProgress: OnProgress): Promise<Drift> {
+  const rows = job.eval.length > 0 ? job.eval : job.train;
+  return measureDrift(gpu, { original, quantised: job.model }, rows, job.recipe.training.max_length, onProgress);
+}
+
 /** Loads the last checkpoint, or the weights a run begins with. */
 async function begin(job: TrainingJob, run: Run, gpu: Gpu, on: (event: TrainingEvent) => void): Promise<Standing> {
   const loaded = job.resume ? await job.checkpoints.load('last') : null;
@@ -135,7 +149,7 @@ async function begin(job: TrainingJob, run: Run, gpu: Gpu, on: (event: TrainingE
   await job.checkpoints.deleteAll();
   const { lora, training } = job.recipe;
   const onProgress: OnProgress = (progress) => on({ type: 'preparing', progress });
-  if (lora) run.session.uploadAdapter(job.initialAdapter ?? initialAdapter(job.model.config, lora, training.seed));
+  if (lora) await run.session.uploadAdapter(job.initialAdapter ?? freshAdapter(lora, job.model.config, training.seed));
   else await uploadTrained(gpu, job.model, run.session.parameters, onProgress);
   return { step: 0, cursor: { epoch: 0, index: 0 }, best: null, seconds: 0 };
 }
@@ -171,6 +185,9 @@ class StepTimes {
 
 /** Refuses, before anything is taken, a recipe that this model cannot follow. */
 export function checkRecipe(recipe: Recipe, model: ModelSource): void {
+  if (recipe.lora === null && recipe.quantize_base !== 'none') {
+    throw new RecipeError(`quantize_base is ${recipe.quantize_base} and lora is null, but weights that are all trained cannot be quantised; set one of the two otherwise.`);
+  }
   const limit = model.config.max_position_embeddings;
   if (recipe.training.max_length > limit) {
     throw new RecipeError(

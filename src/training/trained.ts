@@ -1,4 +1,4 @@
-import type { Adapter } from '../core/adapter';
+import { adaptedPaths, magnitudeName, type Adapter, type LoraConfig } from '../core/adapter';
 import type { ModelConfig, ModelSource, StoredTensor } from '../core/model';
 import { checkRows } from '../core/layout';
 import { loraSpecs } from '../models/lora';
@@ -6,7 +6,7 @@ import { Parameters } from '../models/parameters';
 import { weightSpecs } from '../models/weights';
 import { MemoryLedger } from '../runtime/memory';
 import type { Checkpoint } from '../storage/checkpoints';
-import { parseRecipe } from './recipe';
+import { loraConfig, parseRecipe } from './recipe';
 
 /** What a run has learned so far: an adapter, or every weight of the model. */
 export type Trained =
@@ -15,17 +15,26 @@ export type Trained =
 
 /** Named tensors of a checkpoint, cut from its flat arrays without a GPU. */
 export function trainedOf(checkpoint: Checkpoint, config: ModelConfig): Trained {
-  const { lora } = parseRecipe(checkpoint.recipe);
+  const recipe = parseRecipe(checkpoint.recipe);
+  const lora = recipe.lora && loraConfig(recipe.lora, config);
   const arrays = checkpoint.arrays as Record<string, Float32Array>;
   // Banks were filled up to the device's largest binding; the longest one says as much as that limit did.
   const longest = Math.max(...Object.entries(arrays).map(([name, array]) => (name.startsWith('parameter.') ? array.byteLength : 0)));
   const parameters = new Parameters(lora ? loraSpecs(config, lora) : weightSpecs(config), longest, new MemoryLedger());
   const tensors = parameters.named(arrays);
   if (!lora) return { kind: 'weights', step: checkpoint.step, weights: tensors };
-  const pairs: Adapter['tensors'] = new Map();
-  for (const [name, { shape, data }] of tensors) pairs.set(name, { shape: shape as [number, number], data });
-  const { r, lora_alpha, lora_dropout, target_modules, use_rslora } = lora;
-  return { kind: 'adapter', step: checkpoint.step, adapter: { config: { r, lora_alpha, lora_dropout, target_modules, use_rslora }, tensors: pairs } };
+  return { kind: 'adapter', step: checkpoint.step, adapter: adapterOf(tensors, lora) };
+}
+
+/** An adapter from its trained tensors by name. */
+export function adapterOf(tensors: ReadonlyMap<string, { shape: readonly number[]; data: Float32Array }>, config: LoraConfig): Adapter {
+  const adapter: Adapter = { config, tensors: new Map(), magnitudes: new Map() };
+  for (const [name, { shape, data }] of tensors) if (shape.length === 2) adapter.tensors.set(name, { shape: shape as [number, number], data });
+  for (const path of adaptedPaths(adapter)) {
+    const magnitude = tensors.get(magnitudeName(path));
+    if (magnitude) adapter.magnitudes.set(path, magnitude.data);
+  }
+  return adapter;
 }
 
 /** The model with trained weights in the places of its own, as F32. */

@@ -107,7 +107,7 @@ export class Chat {
     const { answerers, contextLength } = this.warm;
     const found = answerers.get(who);
     if (found) return found;
-    const inference = await this.warm.model.answerer(trained?.kind === 'adapter' ? trained.adapter : null, contextLength);
+    const { inference } = await this.warm.model.answerer(trained?.kind === 'adapter' ? [{ adapter: trained.adapter, strength: 1 }] : [], contextLength);
     answerers.set(who, inference);
     return inference;
   }

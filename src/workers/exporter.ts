@@ -10,7 +10,7 @@ import type { RunRecord } from '../storage/runs';
 import { BlobSink, StreamSink } from '../storage/sinks';
 import { unknownRun } from '../storage/runs';
 import type { Trained } from '../training/trained';
-import { parseRecipe } from '../training/recipe';
+import { loraWords, parseRecipe } from '../training/recipe';
 import type { ExportPlan, ExportRequest, ExportResult } from './api';
 import type { StudioEnvironment } from './environment';
 import type { ModelShelf, OpenModel } from './models';
@@ -113,7 +113,7 @@ function cardOf({ request, record, trained }: Job): CardFacts {
     { label: 'Data set', value: record.datasetName },
     { label: 'Steps', value: `${trained.step} of ${record.totalSteps}` },
     { label: 'Learning rate', value: `${training.learning_rate} (${training.lr_scheduler_type})` },
-    ...(lora ? [{ label: 'LoRA', value: `rank ${lora.r}, alpha ${lora.lora_alpha}, ${lora.target_modules.join(', ')}` }] : []),
+    ...(lora ? [{ label: 'LoRA', value: loraWords(lora) }] : []),
     ...(record.evalLoss === null ? [] : [{ label: 'Held-out loss', value: record.evalLoss.toFixed(4) }]),
   ];
   return { name: request.name, baseModel: record.modelName, facts };

@@ -9,7 +9,7 @@ describe('a recipe', () => {
     const recipe = parseRecipe(least);
     expect(recipe.lora?.r).toBe(16);
     expect(recipe.training.gradient_accumulation_steps).toBe(8);
-    expect(recipe.lora?.target_modules).toHaveLength(7);
+    expect(recipe.lora?.target_modules).toBe('all-linear');
   });
 
   it('trains every weight where lora is null', () => {

@@ -41,17 +41,21 @@ describe('a PEFT adapter', () => {
     await writer.append(Uint8Array.of(0x80, 0x3f, 0x00, 0xc0, 0x00, 0x3f, 0x00, 0x00));
     const config = { peft_type: 'LORA', r: 1, lora_alpha: 1.5, target_modules: ['model.layers.0.mlp.up_proj'], use_rslora: null };
     const read = await readAdapter([new MemorySource(encoder.encode(JSON.stringify(config)), 'adapter_config.json'), new MemorySource(sink.bytes(), 'adapter_model.safetensors')]);
-    expect(read.config).toEqual({ r: 1, lora_alpha: 1.5, lora_dropout: 0, target_modules: ['up_proj'], use_rslora: false });
+    expect(read.config).toEqual({ r: 1, lora_alpha: 1.5, lora_dropout: 0, target_modules: ['up_proj'], use_rslora: false, use_dora: false, rank_pattern: {}, alpha_pattern: {} });
     expect(read.tensors.get(names[0]!)).toEqual({ shape: [1, 2], data: Float32Array.of(1, -2) });
     expect(read.tensors.get(names[1]!)).toEqual({ shape: [2, 1], data: Float32Array.of(0.5, 0) });
   });
 
   const refused: [string, object, string][] = [
-    ['DoRA', { use_dora: true }, 'uses DoRA'],
+    ['DoRA without magnitudes', { use_dora: true }, 'lacks the lora_magnitude_vector of model.layers.0.mlp.down_proj'],
     ['whole modules', { modules_to_save: ['lm_head'] }, 'modules_to_save'],
     ['biases', { bias: 'all' }, 'bias: all'],
     ['another kind', { peft_type: 'IA3' }, 'peft_type IA3'],
-    ['ranks by module', { rank_pattern: { q_proj: 8 } }, 'rank_pattern'],
+    ['ranks by module that its tensors have not', { rank_pattern: { q_proj: 8 } }, 'q_proj.lora_A.weight has rank 3, and the config says r = 8'],
+    ['a pattern that could take forever', { rank_pattern: { '(a+)+': 8 } }, 'has the pattern (a+)+, which repeats a group'],
+    ['a rank that is none', { rank_pattern: { q_proj: 0.5 } }, 'rank_pattern has 0.5 for q_proj'],
+    ['a start that changed the base', { init_lora_weights: 'pissa_niter_16' }, 'began as pissa_niter_16'],
+    ['trained tokens', { trainable_token_indices: [1] }, 'trainable_token_indices'],
     ['modules that Hone does not adapt', { target_modules: ['q_proj', 'embed_tokens'] }, 'target_modules names embed_tokens'],
     ['a rank other than its tensors', { r: 4 }, 'has rank 3, and the config says r = 4'],
     ['fewer target modules than tensors', { target_modules: ['q_proj'] }, 'is no LoRA matrix of its target_modules'],
@@ -82,7 +86,7 @@ describe('a PEFT adapter', () => {
       'layers.0.mlp.gate_proj.lora_B.weight has the shape 96 × 3, and the model asks for 100 × 3',
     );
     await expect(readAdapter(files(), { ...TINY, num_hidden_layers: 4 })).rejects.toThrow('lacks base_model.model.model.layers.3.self_attn.q_proj.lora_A.weight');
-    await expect(readAdapter(files(), { ...TINY, num_hidden_layers: 2 })).rejects.toThrow('has 42 tensors, and the model');
+    await expect(readAdapter(files(), { ...TINY, num_hidden_layers: 2 })).rejects.toThrow('it has no model.layers.2.mlp.down_proj');
     await expect(readAdapter(files().slice(1))).rejects.toThrow('adapter_model.safetensors is missing');
   });
 

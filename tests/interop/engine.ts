@@ -8,7 +8,7 @@ import { nodeGpu } from '../gpu';
 export async function engineLogits(source: ModelSource, ids: readonly number[], adapter: Adapter | null = null): Promise<Float32Array[]> {
   const model = await AnsweringModel.load(await openDevice(await nodeGpu()), source);
   try {
-    const inference = await model.answerer(adapter, ids.length);
+    const { inference } = await model.answerer(adapter ? [{ adapter, strength: 1 }] : [], ids.length);
     return await inference.allLogits(ids);
   } finally {
     model.destroy();

@@ -9,11 +9,19 @@ import source from './dropout.wgsl?raw';
  * micro-batch; salt: one number a place in the model. The same key and salt drop the same values, in the backward pass too.
  */
 export function dropout(g: Graph, x: Tensor, key: Tensor, salt: number, p: number): Tensor {
-  if (p <= 0) return x;
+  return p > 0 ? masked(g, x, key, salt, p, { kept: 1 / (1 - p), lost: 0 }) : x;
+}
+
+/** x - dropout(x): what dropout with the same key, salt and p took away. */
+export function dropped(g: Graph, x: Tensor, key: Tensor, salt: number, p: number): Tensor {
+  return masked(g, x, key, salt, p, { kept: -p / (1 - p), lost: 1 });
+}
+
+function masked(g: Graph, x: Tensor, key: Tensor, salt: number, p: number, { kept, lost }: { kept: number; lost: number }): Tensor {
   const length = rowLength(x.shape);
   const out = g.tensor('dropped', x.shape);
   const emit = (from: Tensor, to: GradTarget): void => {
-    const constants = { LENGTH: length, SALT: salt >>> 0, THRESHOLD: dropThreshold(p), SCALE: { f32: 1 / (1 - p) }, ADD: to.add };
+    const constants = { LENGTH: length, SALT: salt >>> 0, THRESHOLD: dropThreshold(p), KEPT: { f32: kept }, LOST: { f32: lost }, ADD: to.add };
     g.dispatch(specialize('dropout', source, constants), x.shape[0], threadGrid(length), { read: [from, key], ...targetBindings(to) }, 20 * length);
   };
   emit(x, { tensor: out, add: false });

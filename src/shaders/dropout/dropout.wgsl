@@ -1,4 +1,4 @@
-// out = x * SCALE where the value is kept, 0 where it is dropped; added to out with ADD. The same for the gradient.
+// out = x * KEPT where the value is kept, x * LOST where it is dropped; added to out with ADD. The same for the gradient.
 // A value is kept where a hash of the key, SALT and its index is at least THRESHOLD: PCG4D (Jarzynski & Olano,
 // "Hash Functions for GPU Rendering", 2020), once over the key and once over (index, SALT) mixed with that.
 // Grid: one thread a value, 256 a workgroup, folded over y. No barriers.
@@ -27,7 +27,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   if (i >= rows.x * LENGTH) { return; }
   let stream = pcg4d(vec4<u32>(key[0], key[1], key[2], key[3]));
   let hash = pcg4d(stream ^ vec4<u32>(i, SALT, 0u, 0u));
-  var value = select(0.0, x[i] * SCALE, hash.x >= THRESHOLD);
+  var value = x[i] * select(LOST, KEPT, hash.x >= THRESHOLD);
   if (ADD) { value += out[i]; }
   out[i] = value;
 }
