@@ -1,5 +1,6 @@
 import { ModelError } from './errors';
 import { familyOf, projectionsOf } from './families';
+import { rotaryDim } from './rope';
 import { projectionPath, projectionShape, type ModelConfig, type StoredTensor } from './model';
 
 /**
@@ -98,6 +99,11 @@ export function checkConfig(file: string, config: ModelConfig): void {
       throw new ModelError(`${file}: ${key} is ${value}, and a positive number was expected; the config is damaged.`);
     }
   }
+  if (!(config.partial_rotary_factor > 0 && config.partial_rotary_factor <= 1 && rotaryDim(config) % 2 === 0 && rotaryDim(config) >= 2)) {
+    throw new ModelError(
+      `${file}: partial_rotary_factor is ${config.partial_rotary_factor}, and a share of ${config.head_dim} that is an even number was expected; the config is damaged.`,
+    );
+  }
   checkLayers(file, config);
   for (const id of [...config.eos_token_id, ...(config.bos_token_id === null ? [] : [config.bos_token_id])]) {
     if (!Number.isInteger(id) || id < 0 || id >= config.vocab_size) {
@@ -120,7 +126,7 @@ function checkLayers(file: string, config: ModelConfig): void {
 
 /** Checks that the rope factors, where there are any, are one positive number a frequency. Throws ModelError. */
 export function checkRopeFactors(file: string, config: ModelConfig): void {
-  const half = config.head_dim / 2;
+  const half = rotaryDim(config) / 2;
   for (const factors of [config.rope_factors, config.rope_long?.factors ?? null]) {
     if (factors && (factors.length !== half || !factors.every((factor) => factor > 0 && Number.isFinite(factor)))) {
       throw new ModelError(`${file}: the rope factors are not ${half} positive numbers; the model is damaged.`);

@@ -44,9 +44,11 @@ export interface ModelConfig {
   max_position_embeddings: number;
   rms_norm_eps: number;
   rope_theta: number;
+  /** The share of each head that rotates, from its first value on (Phi-4 mini: 0.75). */
+  partial_rotary_factor: number;
   /**
-   * Divisors of the rope frequencies, head_dim / 2 of them (Llama 3's rope scaling, linear scaling, long-rope's short
-   * factors), or null for plain rope. Frequency i is rope_theta^(-2i/head_dim) / rope_factors[i].
+   * Divisors of the rope frequencies, rotaryDim / 2 of them (Llama 3's rope scaling, linear scaling, long-rope's short
+   * factors), or null for plain rope. Frequency i is rope_theta^(-2i/rotaryDim) / rope_factors[i].
    */
   rope_factors: number[] | null;
   /** Phi-3's long-rope: other factors for texts beyond the original length, and what cosines and sines are multiplied by. */
@@ -76,6 +78,7 @@ export interface LongRope {
 
 /** The keys that only some families set, as the others have them. */
 export const PLAIN_ATTENTION = {
+  partial_rotary_factor: 1,
   rope_factors: null,
   rope_long: null,
   rope_local_base_freq: null,

@@ -13,6 +13,7 @@ import {
   type StoredTensor,
   type WeightType,
 } from '../core/model';
+import { rotaryDim } from '../core/rope';
 import { familyOfArchitecture, ggufName, interleavedRow, isInterleaved, isOffsetNorm, knownArchitectures } from './families';
 import { Metadata } from './metadata';
 import { readGguf } from './reader';
@@ -99,6 +100,7 @@ function readConfig(
   const heads = metadata.number(key('attention.head_count'));
   const head_dim = metadata.optionalNumber(key('attention.key_length')) ?? hidden_size / heads;
   checkHeadSize(source, metadata, key, head_dim);
+  const rotated = metadata.optionalNumber(key('rope.dimension_count')) ?? head_dim;
   const common: ModelConfig = {
     ...PLAIN_ATTENTION,
     model_type: family.modelType,
@@ -108,6 +110,7 @@ function readConfig(
     num_attention_heads: heads,
     num_key_value_heads: metadata.optionalNumber(key('attention.head_count_kv')) ?? heads,
     head_dim,
+    partial_rotary_factor: rotated / head_dim,
     vocab_size: embedding.dims[1] ?? 1,
     max_position_embeddings: metadata.number(key('context_length')),
     rms_norm_eps: decimal(metadata.number(key('attention.layer_norm_rms_epsilon'))),
@@ -129,12 +132,10 @@ function decimal(value: number): number {
 }
 
 function checkHeadSize(source: ByteSource, metadata: Metadata, key: (name: string) => string, headDim: number): void {
-  const rotated = metadata.optionalNumber(key('rope.dimension_count')) ?? headDim;
   const valueLength = metadata.optionalNumber(key('attention.value_length')) ?? headDim;
-  if (rotated !== headDim || valueLength !== headDim) {
+  if (valueLength !== headDim) {
     throw new ModelError(
-      `${source.name}: keys have ${headDim}, values ${valueLength} and rotary embeddings ${rotated} dimensions a head, ` +
-        'and Hone needs the three to be equal; choose another model.',
+      `${source.name}: keys have ${headDim} and values ${valueLength} dimensions a head, and Hone needs the two to be equal; choose another model.`,
     );
   }
 }
@@ -143,7 +144,7 @@ function checkHeadSize(source: ByteSource, metadata: Metadata, key: (name: strin
 const ROPE_TENSORS = { llama3: 'rope_freqs.weight', short: 'rope_factors_short.weight', long: 'rope_factors_long.weight' } as const;
 
 async function readRopeScaling(source: ByteSource, header: GgufHeader, metadata: Metadata, config: ModelConfig, family: Family): Promise<void> {
-  const read = (name: string): Promise<number[] | null> => readFactors(source, header, name, config.head_dim / 2);
+  const read = (name: string): Promise<number[] | null> => readFactors(source, header, name, rotaryDim(config) / 2);
   const scaling = metadata.under(`${family.gguf.architecture}.rope.scaling`);
   const long = await read(ROPE_TENSORS.long);
   if (long) {
@@ -158,7 +159,7 @@ async function readRopeScaling(source: ByteSource, header: GgufHeader, metadata:
   if (type === 'none') return;
   if (type !== 'linear') throw new ModelError(`${source.name}: the rope scaling is ${type}, and Hone knows linear, llama3 and longrope; choose a model without it.`);
   const factor = scaling.number('factor');
-  if (factor !== 1) config.rope_factors = new Array<number>(config.head_dim / 2).fill(factor);
+  if (factor !== 1) config.rope_factors = new Array<number>(rotaryDim(config) / 2).fill(factor);
 }
 
 async function readFactors(source: ByteSource, header: GgufHeader, name: string, count: number): Promise<number[] | null> {

@@ -3,7 +3,7 @@ import { FAMILIES, TEXT_PARTS, knownFamilies } from '../core/families';
 import type { Family } from '../core/families/family';
 import { checkConfig, checkRopeFactors } from '../core/layout';
 import { PLAIN_ATTENTION, type ModelConfig } from '../core/model';
-import { llama3RopeFactors, longRopeAttentionFactor } from '../core/rope';
+import { llama3RopeFactors, longRopeAttentionFactor, rotaryDim } from '../core/rope';
 import type { ConfigFile } from './json';
 
 /**
@@ -29,6 +29,7 @@ export function readConfig(whole: ConfigFile, generation: ConfigFile | null, has
     vocab_size: file.number('vocab_size'),
     max_position_embeddings: file.number('max_position_embeddings'),
     rms_norm_eps: file.number('rms_norm_eps'),
+    partial_rotary_factor: rope.global?.optionalNumber('partial_rotary_factor') ?? file.optionalNumber('partial_rotary_factor') ?? 1,
     // The default of transformers' LlamaConfig, which Llama 2's configs rely on.
     rope_theta: rope.global?.optionalNumber('rope_theta') ?? file.optionalNumber('rope_theta') ?? 10000,
     tie_word_embeddings: file.optionalBoolean('tie_word_embeddings') ?? whole.optionalBoolean('tie_word_embeddings') ?? !hasHead,
@@ -63,15 +64,14 @@ function refuseUnsupported(file: ConfigFile, { modelType, decoder }: Family): vo
       throw new ModelError(`${file.file}: ${key} is true, and Hone's ${modelType} has no such biases; choose a model without them.`);
     }
   }
-  const activation = file.optionalString('hidden_activation') ?? file.optionalString('hidden_act') ?? decoder.activation;
+  const key = file.optionalString('hidden_activation') === null ? 'hidden_act' : 'hidden_activation';
+  const activation = file.optionalString(key) ?? decoder.activation;
   if (activation !== decoder.activation) {
-    throw new ModelError(`${file.file}: the activation is ${activation}, and Hone's ${modelType} computes ${decoder.activation}; choose another model.`);
+    throw new ModelError(`${file.file}: ${key} is ${activation}, and Hone's ${modelType} computes ${decoder.activation}; choose another model.`);
   }
   if (file.section('quantization_config')) {
     throw new ModelError(`${file.file}: the weights are quantised for another library (quantization_config); choose the original model or a GGUF file.`);
   }
-  const rotated = file.optionalNumber('partial_rotary_factor') ?? 1;
-  if (rotated !== 1) throw new ModelError(`${file.file}: partial_rotary_factor is ${rotated}, and Hone rotates whole heads; choose another model.`);
   if (file.optionalBoolean('use_bidirectional_attention')) {
     throw new ModelError(`${file.file}: use_bidirectional_attention is true, and Hone trains models that look back only; choose another model.`);
   }
@@ -92,10 +92,10 @@ function ropeScaling(rope: ConfigFile | null, config: ModelConfig, file: ConfigF
   if (!rope || type === 'default' || type === 'mrope') return plain;
   if (type === 'linear') {
     const factor = rope.number('factor');
-    return factor === 1 ? plain : { ...plain, rope_factors: new Array<number>(config.head_dim / 2).fill(factor) };
+    return factor === 1 ? plain : { ...plain, rope_factors: new Array<number>(rotaryDim(config) / 2).fill(factor) };
   }
   if (type === 'llama3') {
-    const factors = llama3RopeFactors(config.rope_theta, config.head_dim, {
+    const factors = llama3RopeFactors(config.rope_theta, rotaryDim(config), {
       factor: rope.number('factor'),
       low_freq_factor: rope.number('low_freq_factor'),
       high_freq_factor: rope.number('high_freq_factor'),

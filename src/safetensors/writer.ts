@@ -32,7 +32,8 @@ export function safetensorsSize(tensors: readonly TensorPlan[], metadata: Record
   return tensors.reduce((sum, tensor) => sum + tensorBytes(tensor), safetensorsHeader(tensors, metadata).byteLength);
 }
 
-function tensorBytes(tensor: TensorPlan): number {
+/** Bytes of a tensor's data. */
+export function tensorBytes(tensor: TensorPlan): number {
   return tensor.shape.reduce((product, size) => product * size, SAFETENSORS_TYPES[tensor.type]);
 }
 

@@ -45,9 +45,10 @@ function rmsNorm(x: Float64Array, gain: Float64Array, config: ModelConfig): Floa
 /** Rotates each head's halves by position · frequency, as Hugging Face's rotate_half does. */
 function rotate(x: Float64Array, heads: number, config: ModelConfig, layer: number): void {
   if (config.no_rope_layers[layer] === 0) return;
-  const { head_dim: size, rope_long: long } = config;
+  const { head_dim, rope_long: long } = config;
+  const size = Math.trunc(head_dim * config.partial_rotary_factor);
   const local = config.layer_types[layer] === 'sliding_attention' && config.rope_local_base_freq !== null;
-  const tokens = x.length / (heads * size);
+  const tokens = x.length / (heads * head_dim);
   const factors = local ? null : long && tokens > long.original_max_position_embeddings ? long.factors : config.rope_factors;
   const theta = local ? config.rope_local_base_freq! : config.rope_theta;
   const magnitude = long?.attention_factor ?? 1;
@@ -56,7 +57,7 @@ function rotate(x: Float64Array, heads: number, config: ModelConfig, layer: numb
       const angle = (t * theta ** ((-2 * i) / size)) / (factors?.[i] ?? 1);
       const [cos, sin] = [magnitude * Math.cos(angle), magnitude * Math.sin(angle)];
       for (let h = 0; h < heads; h++) {
-        const at = (t * heads + h) * size + i;
+        const at = (t * heads + h) * head_dim + i;
         const [a, b] = [x[at]!, x[at + size / 2]!];
         x[at] = a * cos - b * sin;
         x[at + size / 2] = b * cos + a * sin;

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { MemorySink, MemorySource, type ByteSource } from '../../src/core/bytes';
 import { HoneError } from '../../src/core/errors';
 import { expectedTensors } from '../../src/core/layout';
-import type { ModelConfig } from '../../src/core/model';
+import { PLAIN_ATTENTION, type ModelConfig } from '../../src/core/model';
 import { openSafetensorsModel } from '../../src/safetensors/model';
 import { readSafetensors } from '../../src/safetensors/reader';
 import { SafetensorsWriter, safetensorsSize, writeFloat32Tensors } from '../../src/safetensors/writer';
@@ -101,7 +101,7 @@ describe('a model folder', () => {
   it('gives the config with defaults, and end tokens of config and generation config', async () => {
     const model = await open(CONFIG, [source('{"eos_token_id": 5}', 'generation_config.json')]);
     expect(model.name).toBe('folder');
-    expect(model.config).toEqual({ ...CONFIG, head_dim: 16, rope_theta: 10000, rope_factors: null, eos_token_id: [5, 2, 3] });
+    expect(model.config).toEqual({ ...PLAIN_ATTENTION, ...CONFIG, head_dim: 16, rope_theta: 10000, eos_token_id: [5, 2, 3] });
   });
 
   it('takes rope settings in the spellings of transformers 4 and 5', async () => {

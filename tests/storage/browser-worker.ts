@@ -32,7 +32,7 @@ function checkpoint(step: number, floats: number): Checkpoint {
 
 const record = (id: string) => ({
   id, name: id, status: 'running' as const, recipe: {}, modelId: '', modelName: '', datasetId: '', datasetName: '', step: 0, totalSteps: 1,
-  savedStep: 0, bestStep: null, lastLoss: null, evalLoss: null, createdAt: 1, updatedAt: 1, message: null,
+  savedStep: 0, bestStep: null, lastLoss: null, evalLoss: null, drift: null, createdAt: 1, updatedAt: 1, message: null,
 });
 
 export const api = {

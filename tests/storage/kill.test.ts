@@ -53,7 +53,7 @@ describe('a process killed while it saves', () => {
     const run = join(folder, 'run');
     const record = {
       id: 'run', name: '', status: 'running', recipe: {}, modelId: '', modelName: '', datasetId: '', datasetName: '', step: 0, totalSteps: 1,
-      savedStep: 0, bestStep: null, lastLoss: null, evalLoss: null, createdAt: 0, updatedAt: 0, message: null,
+      savedStep: 0, bestStep: null, lastLoss: null, evalLoss: null, drift: null, createdAt: 0, updatedAt: 0, message: null,
     } as const;
     await new FolderRuns(folder).put(record);
     const random = new Random(Date.now());

@@ -30,6 +30,7 @@ function record(id: string, createdAt = 1): RunRecord {
     bestStep: null,
     lastLoss: null,
     evalLoss: null,
+    drift: null,
     createdAt,
     updatedAt: createdAt,
     message: null,

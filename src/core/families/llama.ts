@@ -1,3 +1,4 @@
+import { rotaryDim } from '../rope';
 import { LAYER_TENSORS, PLAIN_DECODER, type Family } from './family';
 
 /** Touvron et al. 2023; the decoder that the others differ from. */
@@ -12,9 +13,9 @@ export const LLAMA: Family = {
     interleavesHeads: true,
     layerTensors: LAYER_TENSORS,
     fromKeys: () => ({}),
-    toKeys: ({ head_dim, vocab_size }) => [
-      ['vocab_size', 'u32', vocab_size],
-      ['rope.dimension_count', 'u32', head_dim],
+    toKeys: (config) => [
+      ['vocab_size', 'u32', config.vocab_size],
+      ['rope.dimension_count', 'u32', rotaryDim(config)],
     ],
     inexpressible: () => null,
   },

@@ -1,4 +1,5 @@
 import type { ModelConfig } from '../model';
+import { rotaryDim } from '../rope';
 import { PLAIN_DECODER, layerTypes, type Family } from './family';
 
 const windows = (sliding_window: number | null, { num_hidden_layers }: ModelConfig): Partial<ModelConfig> => ({
@@ -25,11 +26,11 @@ export const PHI3: Family = {
       'mlp.down_proj': 'ffn_down',
     },
     fromKeys: (keys, config) => windows(keys.optionalNumber('attention.sliding_window') || null, config),
-    toKeys: ({ head_dim, sliding_window, rope_long, max_position_embeddings }) => [
-      ['rope.dimension_count', 'u32', head_dim],
-      ['attention.sliding_window', 'u32', sliding_window ?? 0],
-      ['rope.scaling.original_context_length', 'u32', rope_long?.original_max_position_embeddings ?? max_position_embeddings],
-      ...(rope_long ? ([['rope.scaling.attn_factor', 'f32', rope_long.attention_factor]] as const) : []),
+    toKeys: (config) => [
+      ['rope.dimension_count', 'u32', rotaryDim(config)],
+      ['attention.sliding_window', 'u32', config.sliding_window ?? 0],
+      ['rope.scaling.original_context_length', 'u32', config.rope_long?.original_max_position_embeddings ?? config.max_position_embeddings],
+      ...(config.rope_long ? ([['rope.scaling.attn_factor', 'f32', config.rope_long.attention_factor]] as const) : []),
     ],
     inexpressible: () => null,
   },

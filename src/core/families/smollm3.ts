@@ -1,3 +1,4 @@
+import { rotaryDim } from '../rope';
 import { LAYER_TENSORS, PLAIN_DECODER, type Family } from './family';
 
 /** Every fourth layer has no positions. */
@@ -19,9 +20,9 @@ export const SMOLLM3: Family = {
     interleavesHeads: true,
     layerTensors: LAYER_TENSORS,
     fromKeys: (_, { num_hidden_layers }) => ({ no_rope_layers: pattern(num_hidden_layers, 4) }),
-    toKeys: ({ head_dim, vocab_size }) => [
-      ['vocab_size', 'u32', vocab_size],
-      ['rope.dimension_count', 'u32', head_dim],
+    toKeys: (config) => [
+      ['vocab_size', 'u32', config.vocab_size],
+      ['rope.dimension_count', 'u32', rotaryDim(config)],
     ],
     inexpressible: ({ no_rope_layers, num_hidden_layers }) =>
       pattern(num_hidden_layers, 4).every((rotated, layer) => (no_rope_layers[layer] ?? 1) === rotated)
