@@ -1,5 +1,5 @@
 import { caseRandom, integers, normals, type OpCase, type OpSuite } from '../suite';
-import { dropout } from './dropout';
+import { dropout, dropped } from './dropout';
 import { dropoutReference } from './dropout.reference';
 
 interface DropoutCase extends OpCase {
@@ -33,4 +33,12 @@ export const dropoutSuite: OpSuite<DropoutCase> = {
   }),
   record: (g, { x, key }, { salt, p }) => dropout(g, x!, key!, salt, p),
   reference: ({ x, key }, { salt, p }) => dropoutReference(x!, key!, salt, p),
+};
+
+/** What dropout takes away, on the same cases. */
+export const droppedSuite: OpSuite<DropoutCase> = {
+  ...dropoutSuite,
+  op: 'dropped',
+  record: (g, { x, key }, { salt, p }) => dropped(g, x!, key!, salt, p),
+  reference: ({ x, key }, { salt, p }) => dropoutReference(x!, key!, salt, p).map((kept, i) => x![i]! - kept),
 };
