@@ -1,5 +1,6 @@
 import { dequantize } from '../../src/core/blocks';
 import { loraScale, peftName, type Adapter } from '../../src/core/adapter';
+import { adaptedNormsReference } from '../../src/shaders/dora/dora.reference';
 import type { ModelConfig, ModelSource, StoredTensor } from '../../src/core/model';
 
 /** A whole weight as f64 numbers. */
@@ -112,6 +113,8 @@ class Reference {
   constructor(
     readonly model: ModelSource,
     private readonly adapter: Adapter | undefined,
+    /** Whose row norms DoRA divides by: the adapter's own, or another's, to hold them still while the adapter is moved. */
+    private readonly normsOf = adapter,
   ) {}
 
   load(name: string): Promise<Float64Array> {
@@ -134,7 +137,20 @@ class Reference {
     const [a, b] = [adapter?.tensors.get(peftName(path, 'A')), adapter?.tensors.get(peftName(path, 'B'))];
     if (!adapter || !a || !b) return y;
     const change = linear(linear(x, a.data, a.shape[1]), b.data, b.shape[1]);
-    return y.map((value, i) => value + loraScale(adapter.config, path) * change[i]!);
+    const magnitude = adapter.magnitudes.get(path);
+    const norms = magnitude && (await this.rowNorms(path));
+    return y.map((value, i) => {
+      const all = value + loraScale(adapter.config, path) * change[i]!;
+      return magnitude && norms ? (all * magnitude[i % magnitude.length]!) / norms[i % norms.length]! : all;
+    });
+  }
+
+  private async rowNorms(path: string): Promise<Float64Array> {
+    const tensor = this.model.tensors.get(`${path}.weight`)!;
+    const [rows, columns] = tensor.shape as [number, number];
+    const { config, tensors } = this.normsOf!;
+    const [a, b] = [tensors.get(peftName(path, 'A'))!, tensors.get(peftName(path, 'B'))!];
+    return adaptedNormsReference(await weight(tensor), a.data, b.data, [rows, columns, a.shape[0]], loraScale(config, path));
   }
 }
 
@@ -172,12 +188,12 @@ const sum = (a: Float64Array, b: Float64Array): Float64Array => a.map((value, i)
 
 /**
  * Logits of every position, one row of V a token, by a plain f64 forward over the stored weights and, where given,
- * an adapter: small models only.
+ * an adapter: small models only. `normsOf` gives the row norms of a DoRA, where they are not to follow the adapter.
  */
-export async function referenceLogits(model: ModelSource, ids: readonly number[], adapter?: Adapter): Promise<Float64Array[]> {
+export async function referenceLogits(model: ModelSource, ids: readonly number[], adapter?: Adapter, normsOf = adapter): Promise<Float64Array[]> {
   const { config } = model;
   const C = config.hidden_size;
-  const reference = new Reference(model, adapter);
+  const reference = new Reference(model, adapter, normsOf);
   const { gemma } = differences(config);
   const embedding = await reference.load('model.embed_tokens.weight');
   let x: Float64Array = new Float64Array(ids.length * C);
