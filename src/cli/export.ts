@@ -9,6 +9,7 @@ import { exportMergedGguf, type MergedModel } from '../exports/gguf-model';
 import type { CardFacts } from '../exports/model-card';
 import { exportPeft, peftFiles } from '../exports/peft';
 import { fileStem, planGgufAdapter, planMerged, planPeft, type Plan, type PlanFacts } from '../exports/plan';
+import { FILE_TYPES, type FileType } from '../gguf/file-types';
 import { Checkpoints } from '../storage/checkpoints';
 import { FolderParts } from '../storage/folder';
 import { FileSink } from '../storage/node-file';
@@ -20,7 +21,6 @@ import { openAdapterPath, openModelPath, readJsonFile, writeWhole } from './file
 import { cardFacts } from './trained-files';
 
 const KINDS = ['peft', 'gguf-adapter', 'gguf'] as const;
-const TYPES = ['F32', 'F16', 'BF16', 'Q8_0', 'Q4_0'] as const;
 
 /** What there is to export: a run's trained tensors, or an adapter's, with their base. */
 interface Exported {
@@ -37,7 +37,7 @@ export async function exportRun(args: string[]): Promise<void> {
     { least: 1, most: 1, names: 'DIR, the folder of a run' },
   );
   const to = oneOf(required(values.to, 'to'), 'to', KINDS);
-  const type = oneOf(values.type ?? 'F16', 'type', TYPES);
+  const type = oneOf(values.type ?? 'F16', 'type', FILE_TYPES);
   const which = oneOf(values.checkpoint ?? 'best', 'checkpoint', ['best', 'last'] as const);
   const out = resolve(required(values.out, 'out'));
   const exported = await open(positionals[0]!, which, values.base);
@@ -82,7 +82,7 @@ async function writeAdapter({ model, trained, card }: Exported, out: string): Pr
   await told(out, bytes, planGgufAdapter(facts(model, out), adapter));
 }
 
-async function writeMerged({ model, trained, card }: Exported, type: (typeof TYPES)[number], out: string): Promise<void> {
+async function writeMerged({ model, trained, card }: Exported, type: FileType, out: string): Promise<void> {
   const { tokenizer, template } = languageOf(model);
   const request: MergedModel = {
     model,

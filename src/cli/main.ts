@@ -24,11 +24,12 @@ const USAGE = `Usage: npx hone COMMAND …
            [--temperature T --top-k K --top-p P --seed S]
   tokenize --model M [--parse-special] [--split SEP] FILE|-
   logits --model M [--adapter A] --ids 1,2,3 [--top K] [--json]
-  export DIR --to peft|gguf-adapter|gguf [--type F32|F16|BF16|Q8_0|Q4_0] [--checkpoint best|last] [--base M] --out FILE
+  export DIR --to peft|gguf-adapter|gguf [--type T] [--checkpoint best|last] [--base M] --out FILE
   bench [--only matmul|step] [--rounds N] [--no-peer]
                                         this device's measured limits, and what kernels and whole steps reach of them
 
-M is a GGUF file or a folder with config.json and safetensors. A is the folder of a PEFT adapter, or of a run.`;
+M is a GGUF file or a folder with config.json and safetensors. A is the folder of a PEFT adapter, or of a run.
+T is F32, F16, BF16, Q8_0, Q6_K, Q5_K_M, Q5_K_S, Q5_1, Q5_0, Q4_K_M, Q4_K_S, Q4_1 or Q4_0, filled as llama-quantize fills them.`;
 
 async function main([name, ...args]: string[]): Promise<void> {
   if (name === undefined || name === '--help' || name === '-h' || name === 'help' || args.includes('--help')) {

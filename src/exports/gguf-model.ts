@@ -1,17 +1,20 @@
-import { loraScale, peftName, type Adapter } from '../core/adapter';
+import type { Adapter } from '../core/adapter';
 import { dequantize } from '../core/blocks';
 import type { ByteSink } from '../core/bytes';
 import { ExportError } from '../core/errors';
 import { expectedTensors } from '../core/layout';
-import { WEIGHT_BLOCKS, rowBytes, type ModelSource, type StoredTensor, type WeightType } from '../core/model';
+import { rowBytes, type ModelConfig, type ModelSource, type StoredTensor } from '../core/model';
 import type { OnProgress } from '../core/progress';
-import { GGUF_FAMILIES, ggufName, interleavedRow, isInterleaved, type GgufFamily } from '../gguf/families';
+import { familyOf } from '../core/families';
+import type { Family } from '../core/families/family';
+import { ggufName, interleavedRow, isInterleaved, isOffsetNorm } from '../gguf/families';
+import { tensorType, type FileType } from '../gguf/file-types';
 import { linearRopeFactor, modelMetadata } from '../gguf/model-keys';
 import { quantize } from '../gguf/quantize';
 import { addTokenizerKeys, ggufTokenizer } from '../gguf/tokenizer-keys';
 import { GgufWriter, ggufSize, text, type GgufMetadata, type TensorPlan } from '../gguf/writer';
 import { writeFile, type Written } from './hashing-sink';
-import { addLora, allFinite } from './merge';
+import { allFinite, mergerOf } from './merge';
 
 /** Weights handled at once: 4 MB of float32. */
 const TILE = 1 << 20;
@@ -20,7 +23,7 @@ export interface MergedModel {
   model: ModelSource;
   /** Name for `general.name`. */
   name: string;
-  type: WeightType;
+  type: FileType;
   /** Added to the base weights. */
   adapter?: Adapter | null;
   /** Weights that replace the base's (full-parameter training), by Hugging Face name; norms are one row. */
@@ -31,31 +34,33 @@ export interface MergedModel {
   encode?: ((text: string) => number[]) | null;
 }
 
+type WeightPlan = TensorPlan & { source: string };
+
 /** A merged file's directory, from shapes alone. */
 export interface MergedLayout {
-  family: GgufFamily;
+  family: Family;
   metadata: GgufMetadata;
-  tensors: (TensorPlan & { source: string })[];
+  /** `source`: the weight's Hugging Face name; `values`: numbers of the config, which are no weight. */
+  tensors: ((WeightPlan & { values?: undefined }) | (TensorPlan & { values: number[] }))[];
   bytes: number;
 }
 
 /**
- * What exportMergedGguf will write: matrices in `type` (F16 where rows do not fill its blocks), vectors in F32,
+ * What exportMergedGguf will write: matrices in the types that llama-quantize gives them in such a file, vectors in F32,
  * rope factors, config, tokenizer and template. Throws GgufError where the tokenizer has no GGUF form.
  */
 export function mergedLayout(request: MergedModel): MergedLayout {
   const { model, type } = request;
   const { config } = model;
-  const family = familyOf(model);
-  const tensors: MergedLayout['tensors'] = [];
-  if (config.rope_factors && linearRopeFactor(config) === null) {
-    tensors.push({ name: 'rope_freqs.weight', dims: [config.head_dim / 2], type: 'F32', source: '' });
-  }
+  const family = familyOf(config);
+  const reason = family.gguf.inexpressible(config);
+  if (reason) throw new ExportError(`${model.name} has no GGUF form: ${reason}; export the adapter as PEFT, or the merged model as safetensors.`);
+  const tensors: MergedLayout['tensors'] = ropeTensors(config).map(({ name, values }) => ({ name, dims: [values.length], type: 'F32', values }));
   let parameters = 0;
   for (const [name, shape] of expectedTensors(config)) {
-    const dims = [...shape].reverse();
+    const tensor = { name: ggufName(family, name)!, dims: [...shape].reverse() };
     parameters += shape.reduce((product, size) => product * size, 1);
-    tensors.push({ name: ggufName(family, name)!, dims, type: storedType(shape, type), source: name });
+    tensors.push({ ...tensor, type: tensorType(type, tensor, family.gguf.architecture, config), source: name });
   }
   const metadata = modelMetadata(family, config, request.name, parameters, type);
   const chatTemplate = request.chatTemplate === undefined ? model.chatTemplate : request.chatTemplate;
@@ -70,16 +75,15 @@ export function mergedLayout(request: MergedModel): MergedLayout {
   return { family, metadata, tensors, bytes: ggufSize(metadata, tensors) };
 }
 
-function familyOf(model: ModelSource): GgufFamily {
-  const family = GGUF_FAMILIES.find((known) => known.modelType === model.config.model_type);
-  if (!family) throw new ExportError(`${model.name} is a ${model.config.model_type} model, which Hone cannot write as GGUF; export as PEFT instead.`);
-  return family;
-}
-
-/** llama-quantize's rule, with F16 for rows that do not fill blocks. */
-function storedType(shape: readonly number[], type: WeightType): WeightType {
-  if (shape.length === 1) return 'F32';
-  return shape.at(-1)! % WEIGHT_BLOCKS[type].length === 0 ? type : 'F16';
+/** Rope factors as tensors, where no key can say them. */
+function ropeTensors(config: ModelConfig): { name: string; values: number[] }[] {
+  const { rope_factors: factors, rope_long: long } = config;
+  if (!factors || linearRopeFactor(config) !== null) return [];
+  if (!long) return [{ name: 'rope_freqs.weight', values: factors }];
+  return [
+    { name: 'rope_factors_long.weight', values: long.factors },
+    { name: 'rope_factors_short.weight', values: factors },
+  ];
 }
 
 /**
@@ -94,7 +98,7 @@ export async function exportMergedGguf(request: MergedModel, sink: ByteSink, onP
     async (out) => {
       const writer = await GgufWriter.start(out, layout.metadata, layout.tensors);
       for (const plan of layout.tensors) {
-        if (plan.source === '') await writer.append(quantize('F32', Float32Array.from(request.model.config.rope_factors!)));
+        if (plan.values) await writer.append(quantize('F32', Float32Array.from(plan.values)));
         else await writeTensor(writer, request, layout.family, plan);
       }
       writer.finish();
@@ -103,7 +107,7 @@ export async function exportMergedGguf(request: MergedModel, sink: ByteSink, onP
   );
 }
 
-async function writeTensor(writer: GgufWriter, request: MergedModel, family: GgufFamily, plan: MergedLayout['tensors'][number]): Promise<void> {
+async function writeTensor(writer: GgufWriter, request: MergedModel, family: Family, plan: WeightPlan): Promise<void> {
   const { config, tensors } = request.model;
   const tensor = tensors.get(plan.source)!;
   const columns = plan.dims[0]!;
@@ -123,19 +127,20 @@ async function writeTensor(writer: GgufWriter, request: MergedModel, family: Ggu
 function tileReader(
   request: MergedModel,
   tensor: StoredTensor,
-  plan: MergedLayout['tensors'][number],
+  plan: WeightPlan,
   columns: number,
 ): (first: number, count: number) => Promise<Uint8Array> {
   const path = plan.source.slice(0, -'.weight'.length);
-  const [a, b] = [request.adapter?.tensors.get(peftName(path, 'A')), request.adapter?.tensors.get(peftName(path, 'B'))];
+  const merge = mergerOf(request.adapter, path);
   const replacement = request.weights?.get(plan.source);
-  if (!replacement && !(a && b) && tensor.type === plan.type) return (first, count) => tensor.readRows(first, count);
-  const scale = request.adapter ? loraScale(request.adapter.config) : 0;
+  const offset = isOffsetNorm(familyOf(request.model.config), plan.source) ? familyOf(request.model.config).decoder.norm_offset : 0;
+  if (!replacement && !merge && tensor.type === plan.type && offset === 0) return (first, count) => tensor.readRows(first, count);
   return async (first, count) => {
     const values = replacement
       ? replacement.slice(first * columns, (first + count) * columns)
       : dequantize(tensor.type, await tensor.readRows(first, count));
-    if (a && b) addLora(values, first, columns, a, b, scale);
+    merge?.(values, first, columns);
+    if (offset !== 0) for (let i = 0; i < values.length; i++) values[i]! += offset;
     if (!allFinite(values)) {
       throw new ExportError(
         `${plan.source} has values that are not finite numbers, so the merged model would be broken; export an earlier checkpoint, or train with a lower rate.`,

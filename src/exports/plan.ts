@@ -1,5 +1,5 @@
 import type { Adapter } from '../core/adapter';
-import type { ModelSource, WeightType } from '../core/model';
+import type { ModelSource } from '../core/model';
 import { adapterLayout } from './gguf-adapter';
 import { mergedLayout, type MergedModel } from './gguf-model';
 import type { CardFacts } from './model-card';
@@ -75,7 +75,7 @@ export function planGgufAdapter(facts: PlanFacts, adapter: Adapter): Plan {
 
 export function planMerged(facts: PlanFacts, request: MergedModel): Plan {
   const stem = fileStem(facts.name);
-  const fileName = `${stem}-${fileType(request.type)}.gguf`;
+  const fileName = `${stem}-${request.type.toLowerCase()}.gguf`;
   const modelfileName = `${stem}.Modelfile`;
   return {
     fileName,
@@ -87,10 +87,6 @@ export function planMerged(facts: PlanFacts, request: MergedModel): Plan {
       { runs: 'LM Studio', command: `lms import ${fileName}` },
     ],
   };
-}
-
-function fileType(type: WeightType): string {
-  return type.toLowerCase();
 }
 
 /** The base as a GGUF file beside the adapter: the one that was opened, or the one that the person has to convert. */

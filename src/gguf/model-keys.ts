@@ -1,6 +1,6 @@
 import type { Family } from '../core/families/family';
-import type { ModelConfig, WeightType } from '../core/model';
-import { FILE_TYPES } from './types';
+import type { ModelConfig } from '../core/model';
+import { fileTypeId, type FileType } from './file-types';
 import { f32, text, u32, type GgufMetadata } from './writer';
 
 /** The one divisor where all rope frequencies share it (linear scaling), else null. */
@@ -18,16 +18,16 @@ function sizeLabel(parameters: number): string {
 
 /**
  * A model's metadata but for its tokenizer, with the keys and types that llama.cpp expects.
- * `type`: what most matrices are stored in.
+ * `type`: what llama-quantize calls the file's mixture of weight types.
  */
-export function modelMetadata(family: Family, config: ModelConfig, name: string, parameters: number, type: WeightType): GgufMetadata {
+export function modelMetadata(family: Family, config: ModelConfig, name: string, parameters: number, type: FileType): GgufMetadata {
   const { architecture } = family.gguf;
   const metadata: GgufMetadata = new Map([
     ['general.architecture', text(architecture)],
     ['general.type', text('model')],
     ['general.name', text(name)],
     ['general.size_label', text(sizeLabel(parameters))],
-    ['general.file_type', u32(FILE_TYPES[type])],
+    ['general.file_type', u32(fileTypeId(type))],
     ['general.quantization_version', u32(2)],
     [`${architecture}.context_length`, u32(config.max_position_embeddings)],
     [`${architecture}.embedding_length`, u32(config.hidden_size)],

@@ -86,9 +86,6 @@ export const TENSOR_TYPES = {
 } as const;
 export type TensorType = keyof typeof TENSOR_TYPES;
 
-/** `general.file_type` of a file whose matrices mostly have a type. */
-export const FILE_TYPES = { F32: 0, F16: 1, Q4_0: 2, Q4_1: 3, Q8_0: 7, BF16: 32 } as const;
-
 /** `tokenizer.ggml.token_type`. */
 export const TOKEN_TYPES = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 } as const;
 

@@ -6,6 +6,7 @@
 import type { Progress } from '../core/progress';
 import type { LoraConfig } from '../core/adapter';
 import type { WeightType } from '../core/model';
+import type { FileType } from '../gguf/file-types';
 import type { Recipe, RecipeInput } from '../training/recipe';
 import type { Drift, EvalPoint, MetricPoint, RunHistory, SamplePoint } from '../core/metrics';
 export type { Drift, EvalPoint, MetricPoint, RunHistory, SamplePoint } from '../core/metrics';
@@ -202,13 +203,13 @@ export interface GenerateResult {
 // ---- export -------------------------------------------------------------------------------------
 
 export type ExportKind = 'peft' | 'gguf-adapter' | 'gguf';
-export type MergedType = 'F32' | 'F16' | 'BF16' | 'Q8_0' | 'Q4_0';
+export type { FileType as MergedType } from '../gguf/file-types';
 
 export interface ExportRequest {
   runId: string;
   kind: ExportKind;
   /** Merged model only. */
-  type?: MergedType;
+  type?: FileType;
   checkpoint?: 'best' | 'last';
   /** File name without its ending. */
   name: string;

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { loraScale, peftName } from '../../src/core/adapter';
 import { dequantize } from '../../src/core/blocks';
 import { MemorySink, MemorySource } from '../../src/core/bytes';
-import type { ModelSource, StoredTensor, WeightType } from '../../src/core/model';
+import type { ModelSource, StoredTensor } from '../../src/core/model';
 import type { Progress } from '../../src/core/progress';
 import { exportGgufAdapter } from '../../src/exports/gguf-adapter';
 import { exportMergedGguf } from '../../src/exports/gguf-model';
@@ -42,7 +42,7 @@ async function valuesOf(tensor: StoredTensor): Promise<Float32Array> {
 }
 
 describe('a merged model', () => {
-  it.each(['F32', 'F16', 'BF16', 'Q8_0', 'Q4_0'] as WeightType[])('in %s has the weights W + s·B·A, of the size that was planned', async (type) => {
+  it.each(['F32', 'F16', 'BF16', 'Q8_0', 'Q5_1', 'Q4_0'] as const)('in %s has the weights W + s·B·A, of the size that was planned', async (type) => {
     const request = { model, name: 'merged', type, adapter };
     const bytes = await bytesOf((sink, onProgress) => exportMergedGguf(request, sink, onProgress));
     expect(bytes.byteLength).toBe(planMerged(facts, request).bytes);
@@ -55,7 +55,7 @@ describe('a merged model', () => {
       const [a, b] = (['A', 'B'] as const).map((half) => adapter.tensors.get(peftName(path, half))!.data) as [Float32Array, Float32Array];
       for (let row = 0; row < out; row++) {
         for (let i = 0; i < columns; i++) {
-          for (let k = 0; k < 6; k++) expected[row * columns + i]! += loraScale(adapter.config) * b[row * 6 + k]! * a[k * columns + i]!;
+          for (let k = 0; k < 6; k++) expected[row * columns + i]! += loraScale(adapter.config, path) * b[row * 6 + k]! * a[k * columns + i]!;
         }
       }
       const stored = merged.tensors.get(`${path}.weight`)!;
@@ -134,7 +134,7 @@ describe('a GGUF adapter', () => {
     const bytes = await bytesOf((sink, onProgress) => exportGgufAdapter({ adapter: rslora, config: TINY, name: facts.name }, sink, onProgress));
     expect(bytes.byteLength).toBe(planGgufAdapter(facts, rslora).bytes);
     const { metadata, tensors } = await readGguf(new MemorySource(bytes));
-    expect(metadata.get('adapter.lora.alpha')).toEqual({ type: 'F32', value: Math.fround(loraScale(rslora.config) * 6) });
+    expect(metadata.get('adapter.lora.alpha')).toEqual({ type: 'F32', value: Math.fround(8 * Math.sqrt(6)) });
     const data = (name: string): Float32Array => {
       const { offset, bytes: length } = tensors.get(name)!;
       return dequantize('F32', bytes.subarray(offset, offset + length));

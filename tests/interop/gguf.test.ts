@@ -4,9 +4,10 @@ import { join } from 'node:path';
 import { gguf } from '@huggingface/gguf';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Adapter } from '../../src/core/adapter';
-import type { ModelSource, WeightType } from '../../src/core/model';
+import type { ModelSource } from '../../src/core/model';
 import { exportGgufAdapter } from '../../src/exports/gguf-adapter';
 import { exportMergedGguf } from '../../src/exports/gguf-model';
+import type { FileType } from '../../src/gguf/file-types';
 import { openGguf } from '../../src/gguf/model';
 import { fileSource } from '../files';
 import { largestDifference, meanKl, referenceLogits } from '../reference/decoder';
@@ -16,7 +17,7 @@ import { engineLogits } from './engine';
 import { hasLlamaCpp, llamaLogitsOf } from './llama-cpp';
 
 const stories = shared('models/stories260K/stories260K-f32.gguf');
-const TYPES: WeightType[] = ['F32', 'F16', 'BF16', 'Q8_0', 'Q4_0'];
+const TYPES: FileType[] = ['F32', 'F16', 'BF16', 'Q8_0', 'Q4_0'];
 /** 20 tokens in range of both vocabularies. */
 const IDS = [1, 9, 20, 57, 94, 131, 8, 45, 82, 119, 156, 33, 70, 107, 144, 21, 58, 95, 132, 9];
 let folder = '';
@@ -30,7 +31,7 @@ interface Case {
   name: string;
   open: () => Promise<ModelSource>;
   adapter: (model: ModelSource) => Adapter;
-  types: WeightType[];
+  types: FileType[];
 }
 const CASES: Case[] = [
   {
