@@ -3,8 +3,9 @@ import { dirname, join } from 'node:path';
 import type { MicroBatch } from '../../src/core/batch';
 import { makeMicroBatch } from '../../src/core/batch';
 import type { Adapter } from '../../src/core/adapter';
-import type { Projection } from '../../src/core/model';
-import { parseRecipe, type Recipe } from '../../src/training/recipe';
+import type { ModelConfig, Projection } from '../../src/core/model';
+import { loraConfig, parseRecipe, type Recipe } from '../../src/training/recipe';
+import { gemma3 } from '../gemma';
 import { shared } from '../shared';
 
 /** A LoRA run computed with PyTorch, transformers and PEFT in float64. */
@@ -43,13 +44,15 @@ export interface Golden {
   tensors(file: string): Map<string, { shape: number[]; data: Float32Array }>;
 }
 
-/** Reads a case, or null where the reference data is absent. */
+/** Reads a case, or null where the reference data or its model is absent. */
 export function golden(name: string): Golden | null {
   const path = shared(`goldens/training/${name}/case.json`);
   if (!path) return null;
   const data = JSON.parse(readFileSync(path, 'utf8')) as GoldenCase;
   const folder = dirname(path);
-  return { case: data, folder, modelPath: shared(data.model)!, tensors: (file) => readTensors(join(folder, file)) };
+  const modelPath = name === 'gemma-3-270m' ? gemma3() : shared(data.model);
+  if (!modelPath) return null;
+  return { case: data, folder, modelPath, tensors: (file) => readTensors(join(folder, file)) };
 }
 
 /** A safetensors file of F32 or F64 tensors, read the plain way: independent of the project's own reader. */
@@ -94,10 +97,10 @@ export function goldenRecipe(data: GoldenCase): Recipe {
 }
 
 /** A case's adapter at the start. */
-export function goldenAdapter(one: Golden, recipe: Recipe): Adapter {
+export function goldenAdapter(one: Golden, recipe: Recipe, model: ModelConfig): Adapter {
   const tensors: Adapter['tensors'] = new Map();
   for (const [name, { shape, data }] of one.tensors('lora_init.safetensors')) tensors.set(name, { shape: shape as [number, number], data });
-  return { config: recipe.lora!, tensors };
+  return { config: loraConfig(recipe.lora!, model), tensors, magnitudes: new Map() };
 }
 
 export function goldenBatches(step: { micro_batches: GoldenBatch[] }): MicroBatch[] {

@@ -8,7 +8,7 @@ import { Inference } from '../../src/models/inference';
 import { FrozenWeights, uploadTrained } from '../../src/models/weights';
 import { openDevice, traitsOf, type Gpu } from '../../src/runtime/device';
 import { MemoryLedger } from '../../src/runtime/memory';
-import { parseRecipe } from '../../src/training/recipe';
+import { loraConfig, parseRecipe } from '../../src/training/recipe';
 import { TrainingSession } from '../../src/training/session';
 import { FAMILY_CONFIGS, randomAdapter, randomModel } from '../fixtures';
 import { nodeGpu } from '../gpu';
@@ -98,7 +98,7 @@ describe.each([...SHAPES, ...FAMILIES])('a model of $name', ({ config, rank }) =
     const frozen = lora ? new FrozenWeights(model, traitsOf(gpu).maxStorageBufferBindingSize, memory) : null;
     memory.allocate(gpu);
     await frozen?.upload(gpu);
-    const spec = { config, frozen: frozen?.weights ?? null, lora: recipe.lora, training: recipe.training, maxTokens: batch.ids.length, maxPositions: 11 };
+    const spec = { config, frozen: frozen?.weights ?? null, lora: recipe.lora && loraConfig(recipe.lora, config), training: recipe.training, maxTokens: batch.ids.length, maxPositions: 11 };
     const made = new TrainingSession(spec, traitsOf(gpu));
     await made.allocate(gpu);
     return made;
@@ -124,7 +124,7 @@ describe.each([...SHAPES, ...FAMILIES])('a model of $name', ({ config, rank }) =
     const made = await session({ r: rank });
     const adapter = { ...randomAdapter(config, { r: rank }) };
     adapter.config = { ...adapter.config, lora_alpha: 2 * rank };
-    made.uploadAdapter(adapter);
+    await made.uploadAdapter(adapter);
     await made.accumulate([batch], 0, 1 / batch.trained);
     const gradients = await made.parameters.downloadGradients(gpu);
     expect(gradients.size).toBe(adapter.tensors.size);
