@@ -22,6 +22,10 @@ export const WEIGHT_BLOCKS: Record<WeightType, { length: number; bytes: number }
   Q6_K: { length: 256, bytes: 210 },
 };
 
+/** What a GGUF file as a whole can be quantised to: llama-quantize's names, from the largest files to the smallest. */
+export const FILE_TYPES = ['F32', 'F16', 'BF16', 'Q8_0', 'Q6_K', 'Q5_K_M', 'Q5_K_S', 'Q5_1', 'Q5_0', 'Q4_K_M', 'Q4_K_S', 'Q4_1', 'Q4_0'] as const;
+export type FileType = (typeof FILE_TYPES)[number];
+
 /** Bytes of one row of `columns` weights. */
 export function rowBytes(type: WeightType, columns: number): number {
   const block = WEIGHT_BLOCKS[type];

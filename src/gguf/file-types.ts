@@ -1,4 +1,4 @@
-import { WEIGHT_BLOCKS, type ModelConfig, type WeightType } from '../core/model';
+import { WEIGHT_BLOCKS, type FileType, type ModelConfig, type WeightType } from '../core/model';
 
 /** Matrices of some layers that a mixture stores in a better type than the rest. */
 interface Upgrade {
@@ -22,7 +22,7 @@ const moreBits = (layer: number, count: number): boolean => {
 };
 const MEDIUM: Upgrade = { type: 'Q6_K', layers: moreBits };
 
-const MIXTURES = {
+const MIXTURES: Record<FileType, Mixture> = {
   F32: { id: 0, base: 'F32' },
   F16: { id: 1, base: 'F16' },
   BF16: { id: 32, base: 'BF16' },
@@ -41,11 +41,7 @@ const MIXTURES = {
   },
   Q4_1: { id: 3, base: 'Q4_1' },
   Q4_0: { id: 2, base: 'Q4_0' },
-} as const satisfies Record<string, Mixture>;
-
-/** What a file as a whole can be quantised to: llama-quantize's names, from the largest files to the smallest. */
-export type FileType = keyof typeof MIXTURES;
-export const FILE_TYPES = Object.keys(MIXTURES) as readonly FileType[];
+};
 
 /** `general.file_type`. */
 export function fileTypeId(fileType: FileType): number {
@@ -67,7 +63,7 @@ export function tensorType(
   architecture: string,
   config: ModelConfig,
 ): WeightType {
-  const mixture: Mixture = MIXTURES[fileType];
+  const mixture = MIXTURES[fileType];
   const [columns, rows] = [dims[0]!, dims[1] ?? 1];
   if (rows < 2 || !name.endsWith('.weight') || name.endsWith('_norm.weight')) return 'F32';
   if (WEIGHT_BLOCKS[mixture.base].length === 1) return mixture.base;

@@ -1,6 +1,6 @@
 import type { Family } from '../core/families/family';
-import type { ModelConfig } from '../core/model';
-import { fileTypeId, type FileType } from './file-types';
+import type { FileType, ModelConfig } from '../core/model';
+import { fileTypeId } from './file-types';
 import { f32, text, u32, type GgufMetadata } from './writer';
 
 /** The one divisor where all rope frequencies share it (linear scaling), else null. */

@@ -5,8 +5,7 @@
  */
 import type { Progress } from '../core/progress';
 import type { LoraConfig } from '../core/adapter';
-import type { WeightType } from '../core/model';
-import type { FileType } from '../gguf/file-types';
+import type { FileType, WeightType } from '../core/model';
 import type { Recipe, RecipeInput } from '../training/recipe';
 import type { Drift, EvalPoint, MetricPoint, RunHistory, SamplePoint } from '../core/metrics';
 export type { Drift, EvalPoint, MetricPoint, RunHistory, SamplePoint } from '../core/metrics';
@@ -203,7 +202,7 @@ export interface GenerateResult {
 // ---- export -------------------------------------------------------------------------------------
 
 export type ExportKind = 'peft' | 'gguf-adapter' | 'gguf';
-export type { FileType as MergedType } from '../gguf/file-types';
+export type { FileType as MergedType } from '../core/model';
 
 export interface ExportRequest {
   runId: string;

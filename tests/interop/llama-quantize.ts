@@ -3,8 +3,8 @@ import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSy
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { rowBytes, type WeightType } from '../../src/core/model';
-import { fileTypeId, type FileType } from '../../src/gguf/file-types';
+import { rowBytes, type FileType, type WeightType } from '../../src/core/model';
+import { fileTypeId } from '../../src/gguf/file-types';
 import { TENSOR_TYPES } from '../../src/gguf/types';
 
 const script = fileURLToPath(new URL('./llama_quantize.py', import.meta.url));
