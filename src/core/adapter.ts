@@ -92,6 +92,14 @@ export function targetNames(config: ModelConfig, paths: readonly string[]): stri
   return modules.length === names.length * config.num_hidden_layers ? names : modules.map(({ path }) => path);
 }
 
+/** The same without a model: of the layers that the paths themselves name. */
+export function namesOfPaths(paths: readonly string[]): string[] {
+  const layers = new Set(paths.map((path) => path.replace(/\.(self_attn|mlp)\.\w+$/, '')));
+  const names = PROJECTIONS.filter((name) => paths.some((path) => path.endsWith(`.${name}`)));
+  const isFull = layers.has('model.layers.0') && layers.has(`model.layers.${layers.size - 1}`) && paths.length === names.length * layers.size;
+  return isFull ? names : [...paths];
+}
+
 /** A module's rank: rank_pattern's, else `r`. */
 export function loraRank(config: LoraConfig, modulePath: string): number {
   return patternValue(config.rank_pattern, modulePath) ?? config.r;

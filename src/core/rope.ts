@@ -29,8 +29,10 @@ export function llama3RopeFactors(theta: number, rotaryDim: number, scaling: Lla
   });
 }
 
-/** What long-rope multiplies cosines and sines by: √(1 + ln(s) / ln(original)), s = max_position_embeddings / original (Ding et al. 2024). */
-export function longRopeAttentionFactor(maxPositions: number, original: number): number {
-  const stretch = maxPositions / original;
+/**
+ * What long-rope multiplies cosines and sines by: √(1 + ln(stretch) / ln(original)) (Ding et al. 2024);
+ * stretch: how many times the original length the model was stretched to.
+ */
+export function longRopeAttentionFactor(stretch: number, original: number): number {
   return stretch <= 1 ? 1 : Math.sqrt(1 + Math.log(stretch) / Math.log(original));
 }

@@ -115,7 +115,8 @@ function longRope(rope: ConfigFile, config: ModelConfig, file: ConfigFile): Pick
     if (!factors) throw new ModelError(`${rope.file}: ${key} is missing, which longrope needs; download the config again.`);
     return factors;
   };
-  const attention_factor = rope.optionalNumber('attention_factor') ?? longRopeAttentionFactor(config.max_position_embeddings, original);
+  const stretch = rope.optionalNumber('factor') ?? config.max_position_embeddings / original;
+  const attention_factor = rope.optionalNumber('attention_factor') ?? longRopeAttentionFactor(stretch, original);
   return {
     rope_factors: list('short_factor'),
     rope_long: { factors: list('long_factor'), original_max_position_embeddings: original, attention_factor },

@@ -27,7 +27,7 @@ export const GEMMA3: Family = {
     sliding_window: keys.number('sliding_window'),
     layer_types: layerTypesOf(keys, config, slidesEvery(keys.optionalNumber('_sliding_window_pattern') ?? keys.number('sliding_window_pattern'))),
     query_pre_attn_scalar: keys.number('query_pre_attn_scalar'),
-    attn_logit_softcapping: keys.optionalNumber('attn_logit_softcapping'),
+    // attn_logit_softcapping is left from Gemma 2 and not computed with, in transformers neither.
     final_logit_softcapping: keys.optionalNumber('final_logit_softcapping'),
     rope_local_base_freq: keys.number('rope_local_base_freq'),
   }),
@@ -42,13 +42,11 @@ export const GEMMA3: Family = {
       final_logit_softcapping: keys.optionalNumber('final_logit_softcapping'),
       rope_local_base_freq: keys.optionalNumber('rope.freq_base_swa') ?? 10_000,
     }),
-    toKeys: ({ sliding_window, rope_local_base_freq }) => [
+    toKeys: ({ sliding_window, rope_local_base_freq, final_logit_softcapping }) => [
       ['attention.sliding_window', 'u32', sliding_window ?? 0],
       ['rope.freq_base_swa', 'f32', rope_local_base_freq ?? 10_000],
+      ...(final_logit_softcapping === null ? [] : ([['final_logit_softcapping', 'f32', final_logit_softcapping]] as const)),
     ],
-    inexpressible: (config) =>
-      config.attn_logit_softcapping !== null || config.final_logit_softcapping !== null
-        ? "it caps scores or logits, and llama.cpp's gemma3 does not"
-        : gemmaInexpressible(config, slides, LAYERS_OF_27B),
+    inexpressible: (config) => gemmaInexpressible(config, slides, LAYERS_OF_27B),
   },
 };

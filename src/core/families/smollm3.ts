@@ -1,5 +1,5 @@
 import { rotaryDim } from '../rope';
-import { LAYER_TENSORS, PLAIN_DECODER, type Family } from './family';
+import { LAYER_TENSORS, PLAIN_DECODER, layerTypesOf, type Family } from './family';
 
 /** Every fourth layer has no positions. */
 const rotates = (layer: number, interval: number): number => ((layer + 1) % interval === 0 ? 0 : 1);
@@ -12,9 +12,12 @@ export const SMOLLM3: Family = {
   examples: 'SmolLM3',
   decoder: PLAIN_DECODER,
   defaults: { no_rope_layer_interval: 4 },
-  fromConfig: (keys, { num_hidden_layers }) => ({
-    no_rope_layers: keys.numbers('no_rope_layers') ?? pattern(num_hidden_layers, keys.number('no_rope_layer_interval')),
-  }),
+  fromConfig: (keys, config) => {
+    const no_rope_layers = keys.numbers('no_rope_layers') ?? pattern(config.num_hidden_layers, keys.number('no_rope_layer_interval'));
+    const sliding_window = keys.optionalBoolean('use_sliding_window') ? keys.optionalNumber('sliding_window') : null;
+    if (sliding_window === null) return { no_rope_layers };
+    return { no_rope_layers, sliding_window, layer_types: layerTypesOf(keys, config, (layer) => no_rope_layers[layer] === 0) };
+  },
   gguf: {
     architecture: 'smollm3',
     interleavesHeads: true,
