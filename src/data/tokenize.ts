@@ -1,7 +1,8 @@
-import { DatasetError, TemplateError } from '../core/errors';
+import { DatasetError, TemplateError, TokenizerError } from '../core/errors';
 import { IGNORED, trainedTokens, type Example } from '../core/example';
 import type { OnProgress } from '../core/progress';
-import type { Message, RenderContext } from './chat/render';
+import { spelledControls, turnMarks, type SpelledControls } from './chat/control-text';
+import { renderChat, type Message, type RenderContext } from './chat/render';
 import { trainedSpans, type MarkedRendering, type Span, type TrainOn } from './chat/spans';
 import type { ChosenTemplate } from './chat/templates';
 import type { Dataset, Row } from './dataset';
@@ -59,13 +60,29 @@ export async function tokenizeDataset(
 
 function tryTokenize(row: Row, tokenizer: Tokenizer | null, template: ChosenTemplate, options: TokenizeOptions, problems: ProblemLog): Example | null {
   try {
-    return tokenizeRow(row, tokenizer, template, options);
+    const { example, controls } = readRow(row, tokenizer, template, options);
+    noteControls(row.row, controls, problems);
+    return example;
   } catch (error) {
-    if (!(error instanceof TemplateError || error instanceof DatasetError)) throw error;
+    if (!(error instanceof TemplateError || error instanceof DatasetError || error instanceof TokenizerError)) throw error;
     const reason = error.message;
     problems.add('block', row.row, (count) => `${count === 1 ? '1 row' : `${count} rows`} cannot be used: ${reason}`);
     return null;
   }
+}
+
+/** Names that a row spells are told one by one; a row of thousands must not flood the list. */
+const MOST_NAMED = 8;
+
+/** Names the control tokens that a row spells, and how they are read. */
+function noteControls(row: number, { tokens, read, marks, running }: RowControls, problems: ProblemLog): void {
+  const named = (severity: 'warn' | 'note', all: readonly string[], how: string): void => {
+    for (const token of all.slice(0, MOST_NAMED)) problems.add(severity, row, rowsThat(`spells ${token} ${how}`, `spell ${token} ${how}`));
+  };
+  named('warn', tokens, 'in a message, a control token, which is read as plain text there');
+  named('warn', read, 'in a message, a control token, which the chat template takes for its own');
+  named('warn', marks, 'in a message, and nothing tells it from the mark that the chat template writes');
+  named('note', running, 'in running text, a control token, which is read as one');
 }
 
 function keep(result: TokenizedDataset, whole: Example, maxLength: number, problems: ProblemLog): void {
@@ -95,18 +112,70 @@ export function cutExample(example: Example, maxLength: number): Example {
   };
 }
 
-/** One row as token ids and labels, uncut. Throws a TemplateError or DatasetError where the row cannot be used. */
-export function tokenizeRow(row: Row, tokenizer: Tokenizer | null, template: ChosenTemplate, options: Pick<TokenizeOptions, 'train_on' | 'vocab_size'>): Example {
-  if (row.kind === 'tokens') return readyTokens(row, options.vocab_size ?? tokenizer?.vocabSize ?? Infinity);
+interface RowControls extends SpelledControls {
+  /** Marks of the template that are no control tokens, spelled in messages. */
+  marks: string[];
+  /** Control tokens in text that is no message, and may well have its own (a chat that was rendered before). */
+  running: string[];
+}
+
+const NO_CONTROLS: RowControls = { plain: [], tokens: [], read: [], marks: [], running: [] };
+type Reading = Pick<TokenizeOptions, 'train_on' | 'vocab_size'>;
+
+/** One row as token ids and labels, uncut. Throws a TemplateError, TokenizerError or DatasetError where the row cannot be used. */
+export function tokenizeRow(row: Row, tokenizer: Tokenizer | null, template: ChosenTemplate, options: Reading): Example {
+  return readRow(row, tokenizer, template, options).example;
+}
+
+function readRow(row: Row, tokenizer: Tokenizer | null, template: ChosenTemplate, options: Reading): { example: Example; controls: RowControls } {
+  if (row.kind === 'tokens') {
+    return { example: readyTokens(row, options.vocab_size ?? tokenizer?.vocabSize ?? Infinity), controls: NO_CONTROLS };
+  }
   if (!tokenizer) throw new DatasetError('The model has no tokenizer, so only rows of input_ids can be used; open a model with its tokenizer.json');
   const { text, spans } = rendering(row, tokenizer, template, options.train_on);
-  const { ids, starts, ends } = tokenizer.encodeWithOffsets(text);
+  const controls = rowControls(row, tokenizer, template, text);
+  const { ids, starts, ends } = tokenizer.encodeWithOffsets(text, { plain: controls.plain });
   const trained = ids.map((_, i) => spans.some((span) => isTrained(text, starts[i]!, ends[i]!, span)));
   const addBos = tokenizer.addsBos && ids[0] !== tokenizer.bosId;
   const addEos = endsText(row, template) && tokenizer.eosId !== null && ids.at(-1) !== tokenizer.eosId;
   const input_ids = [...(addBos ? [tokenizer.bosId!] : []), ...ids, ...(addEos ? [tokenizer.eosId!] : [])];
   const mask = [...(addBos ? [false] : []), ...trained, ...(addEos ? [true] : [])];
-  return { row: row.row, input_ids: Int32Array.from(input_ids), labels: Int32Array.from(input_ids, (id, i) => (mask[i] ? id : IGNORED)) };
+  const labels = Int32Array.from(input_ids, (id, i) => (mask[i] ? id : IGNORED));
+  return { example: { row: row.row, input_ids: Int32Array.from(input_ids), labels }, controls };
+}
+
+function rowControls(row: Row, tokenizer: Tokenizer, template: ChosenTemplate, text: string): RowControls {
+  let messages: Message[];
+  if (row.kind === 'chat') messages = row.messages;
+  else if (row.kind === 'completion' && !rawCompletion(row, template)) messages = completionMessages(row);
+  else return { ...NO_CONTROLS, running: [...new Set(tokenizer.spelledSpecial(text).map(({ token }) => token))] };
+  const marks = marksOf(template.template, tokenizer).filter((mark) => messages.some(({ content }) => content.includes(mark)));
+  return { ...messageControls(messages, text, tokenizer, template), marks, running: [] };
+}
+
+const knownMarks = new WeakMap<Tokenizer, { template: string; marks: string[] }>();
+
+/** The template's marks that the tokenizer has no control tokens for. */
+function marksOf(template: string, tokenizer: Tokenizer): string[] {
+  let known = knownMarks.get(tokenizer);
+  if (known?.template !== template) {
+    const marks = turnMarks(template, templateContext(tokenizer));
+    known = { template, marks: marks.filter((mark) => tokenizer.spelledSpecial(mark).length === 0) };
+    knownMarks.set(tokenizer, known);
+  }
+  return known.marks;
+}
+
+/** The control tokens that messages spell, and where they stand in the conversation's rendering `text`. */
+export function messageControls(
+  messages: readonly Message[],
+  text: string,
+  tokenizer: Tokenizer,
+  { template }: ChosenTemplate,
+  addGenerationPrompt = false,
+): SpelledControls {
+  const render = (changed: readonly Message[]): string => renderChat(template, changed, { ...templateContext(tokenizer), addGenerationPrompt });
+  return spelledControls(messages, text, (content) => tokenizer.spelledSpecial(content), render);
 }
 
 /**

@@ -1,7 +1,7 @@
 import { renderChat, type Message } from '../data/chat/render';
 import type { ChosenTemplate } from '../data/chat/templates';
 import type { Row } from '../data/dataset';
-import { templateContext } from '../data/tokenize';
+import { messageControls, templateContext } from '../data/tokenize';
 import type { Tokenizer } from '../data/tokenizer/tokenizer';
 
 /** A question to the model, as people read it and as token ids. */
@@ -13,9 +13,14 @@ export interface Prompt {
 /** Words of a running text that a sample continues. */
 const OPENING_WORDS = 8;
 
-/** A conversation as the model is asked it: rendered up to the assistant's turn, with the BOS that training puts in front. */
-export function chatPrompt(messages: readonly Message[], tokenizer: Tokenizer, { template }: ChosenTemplate): number[] {
-  return withBos(tokenizer.encode(renderChat(template, messages, { ...templateContext(tokenizer), addGenerationPrompt: true })), tokenizer);
+/**
+ * A conversation as the model is asked it: rendered up to the assistant's turn, with the BOS that training puts in front. Control
+ * tokens that a message spells are plain text, as in training.
+ */
+export function chatPrompt(messages: readonly Message[], tokenizer: Tokenizer, template: ChosenTemplate): number[] {
+  const text = renderChat(template.template, messages, { ...templateContext(tokenizer), addGenerationPrompt: true });
+  const { plain } = messageControls(messages, text, tokenizer, template, true);
+  return withBos(plain.length === 0 ? tokenizer.encode(text) : tokenizer.encodeWithOffsets(text, { plain }).ids, tokenizer);
 }
 
 /** A text that the model is to continue as it stands. */

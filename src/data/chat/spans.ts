@@ -16,9 +16,10 @@ export interface MarkedRendering {
   spans: Span[];
 }
 
-/** Stand-ins for a reply and for the message before it: no template trims, splits or quotes private-use characters. */
+/** Stand-ins for a reply and for the messages before and after it: no template trims, splits or quotes private-use characters. */
 const REPLY = '\uE0F0\uE0F1reply\uE0F2\uE0F3';
 const BEFORE = '\uE0F4\uE0F5before\uE0F6\uE0F7';
+const AFTER = '\uE0F8\uE0F9after\uE0FA\uE0FB';
 
 /**
  * The full rendering of a conversation and the spans that its loss covers: each reply from after its turn's header to
@@ -50,7 +51,7 @@ function replySpan(template: string, messages: readonly Message[], context: Rend
   if (at < 0) return null;
   const tail = marked.slice(at + REPLY.length);
   const start = at - spokenBeforeReply(template, messages, context, reply);
-  const end = text.length - tail.length + endTokenLength(tail, context);
+  const end = text.length - tail.length + endTokenLength(beforeNext(template, messages, context, reply, tail), context);
   const same = tail.indexOf(REPLY) < 0 && text.endsWith(tail) && text.length - tail.length >= start;
   if (!same || text.slice(0, start) !== marked.slice(0, start)) {
     throw new TemplateError(
@@ -85,6 +86,18 @@ function spokenBeforeReply(template: string, messages: readonly Message[], conte
   const spoken = glue.slice(asked.length);
   // A template that never asks for a reply shows no header; what follows its turns may be one, unless it is blank.
   return asks || spoken.trim() === '' ? spoken.length : 0;
+}
+
+/**
+ * The part of `tail`, the text after a reply, that ends before the next message's content: what a person writes there is no end token
+ * of the reply.
+ */
+function beforeNext(template: string, messages: readonly Message[], context: RenderContext, reply: number, tail: string): string {
+  const next = messages[reply + 1];
+  if (!next || endTokenLength(next.content, context) === 0) return tail;
+  const replacedNext = replaced(replaced(messages, reply, REPLY), reply + 1, AFTER);
+  const glue = between(renderChat(template, replacedNext, context), REPLY, AFTER);
+  return glue !== null && tail.startsWith(glue) ? glue : tail;
 }
 
 function between(text: string, from: string, to: string | null): string | null {

@@ -33,17 +33,29 @@ interface AddedToken {
  * Text to ids by a tokenizer.json's rules (transformers' own implementation of them). Special tokens that are not to
  * be parsed are left out of a second instance, which shares the first one's vocabulary and merges.
  */
-export function tokenizerJsonEncoder(json: TokenizerJson): (text: string, parseSpecial: boolean) => number[] {
+export function tokenizerJsonEncoder(json: TokenizerJson): Encoder['encode'] {
   const exact = { ...json, pre_tokenizer: exactRules(json.pre_tokenizer) };
   const parsing = new PipelineTokenizer(exact, {});
-  let literal: PipelineTokenizer | undefined;
-  const withoutSpecial = (): PipelineTokenizer => {
+  const literal = { begins: undefined as PipelineTokenizer | undefined, continues: undefined as PipelineTokenizer | undefined };
+  const withoutSpecial = (pre_tokenizer: Component | null): PipelineTokenizer => {
     const empty = { type: 'BPE', vocab: {}, merges: [] };
-    const built = new PipelineTokenizer({ ...exact, model: empty, added_tokens: json.added_tokens.filter((token) => !token.special) }, {});
+    const added_tokens = json.added_tokens.filter((token) => !token.special);
+    const built = new PipelineTokenizer({ ...exact, pre_tokenizer, model: empty, added_tokens }, {});
     built.model = parsing.model;
     return built;
   };
-  return (text, parseSpecial) => (parseSpecial ? parsing : (literal ??= withoutSpecial())).encode(text, { add_special_tokens: false }).ids;
+  return (text, parseSpecial, continues = false) => {
+    let chosen = parsing;
+    if (!parseSpecial && continues) chosen = literal.continues ??= withoutSpecial(withoutFirstSpace(exact.pre_tokenizer));
+    else if (!parseSpecial) chosen = literal.begins ??= withoutSpecial(exact.pre_tokenizer);
+    return chosen.encode(text, { add_special_tokens: false }).ids;
+  };
+}
+
+/** The rule for text that does not begin the whole: where a space is put before the first word only, none is. */
+function withoutFirstSpace(step: Component | null): Component | null {
+  if (step?.type === 'Sequence') return { ...step, pretokenizers: (step.pretokenizers as Component[]).map(withoutFirstSpace) };
+  return step?.type === 'Metaspace' && step.prepend_scheme === 'first' ? { ...step, prepend_scheme: 'never' } : step;
 }
 
 /**

@@ -67,7 +67,8 @@ export function splitLiterals(text: string, vocabulary: Vocabulary, literal: Rea
   return parts;
 }
 
-function alternation(tokens: string[]): RegExp | null {
+/** What finds the tokens in a text, the longest of those that begin at a place; null for none. */
+export function alternation(tokens: string[]): RegExp | null {
   if (tokens.length === 0) return null;
   const sorted = [...tokens].sort((a, b) => b.length - a.length);
   return new RegExp(sorted.map((token) => token.replace(/[.*+?^${}()|[\]\\/-]/g, '\\$&')).join('|'), 'g');

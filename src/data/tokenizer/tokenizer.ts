@@ -2,7 +2,9 @@ import type { GgufTokenizerKeys, TokenizerSource } from '../../core/model';
 import { TokenizerError } from '../../core/errors';
 import { byteLevelEncoder } from './gguf-bpe';
 import { huggingfaceEncoder } from './huggingface';
+import { alternation } from './literals';
 import { alignTokens, type PrefixSpace } from './offsets';
+import { withPlainText } from './plain-text';
 import { StreamingDecoder, type Vocabulary } from './vocabulary';
 import { sentencePieceEncoder } from './sentencepiece';
 
@@ -15,6 +17,11 @@ export interface EncodeOptions {
   parseSpecial?: boolean;
 }
 
+export interface OffsetOptions extends EncodeOptions {
+  /** Stretches of the text, in UTF-16 units, where special tokens are ordinary text: what people wrote into messages. */
+  plain?: readonly { start: number; end: number }[];
+}
+
 export interface TokenOffsets {
   ids: number[];
   /**
@@ -25,7 +32,7 @@ export interface TokenOffsets {
   ends: number[];
 }
 
-/** What turns text into ids, whatever it is made from; `parseSpecial` as in EncodeOptions. */
+/** What turns text into ids, whatever it is made from. */
 export interface Encoder {
   readonly vocabulary: Vocabulary;
   readonly bosId: number | null;
@@ -36,7 +43,8 @@ export interface Encoder {
   readonly prefixSpace: PrefixSpace;
   /** True where text is put into Unicode's NFC before it is split. */
   readonly composes: boolean;
-  encode(text: string, parseSpecial: boolean): number[];
+  /** `parseSpecial` as in EncodeOptions; `continues` where other text stands before this one. */
+  encode(text: string, parseSpecial: boolean, continues?: boolean): number[];
 }
 
 /** A model's tokenizer: text to ids and back, with the place of each token in the text. */
@@ -51,6 +59,7 @@ export class Tokenizer {
   readonly addsBos: boolean;
   /** The text of every special token: how a template's end token is told from ordinary text. */
   readonly specialTokens: readonly string[];
+  private readonly specialPattern: RegExp | null;
 
   constructor(private readonly encoder: Encoder) {
     this.vocabSize = encoder.vocabulary.size;
@@ -59,7 +68,8 @@ export class Tokenizer {
     this.bosToken = encoder.bosId === null ? '' : encoder.vocabulary.token(encoder.bosId);
     this.eosToken = encoder.eosId === null ? '' : encoder.vocabulary.token(encoder.eosId);
     this.addsBos = encoder.bosId !== null && encoder.prefix[0] === encoder.bosId;
-    this.specialTokens = encoder.vocabulary.specialTokens();
+    this.specialTokens = encoder.vocabulary.specialTokens().filter((token) => token !== '');
+    this.specialPattern = alternation([...this.specialTokens]);
   }
 
   /** The text's token ids. */
@@ -69,10 +79,17 @@ export class Tokenizer {
   }
 
   /** The text's token ids and where each token stands in the text. Throws a TokenizerError where tokens do not spell the text. */
-  encodeWithOffsets(text: string, { addSpecial = false, parseSpecial = true }: EncodeOptions = {}): TokenOffsets {
+  encodeWithOffsets(text: string, { addSpecial = false, parseSpecial = true, plain = [] }: OffsetOptions = {}): TokenOffsets {
     const spelled = wellFormed(text);
-    const ids = this.encoder.encode(spelled, parseSpecial);
-    const { starts, ends } = alignTokens(spelled, ids, this.encoder);
+    const place = (part: string, parse: boolean, continues: boolean): TokenOffsets => {
+      const ids = this.encoder.encode(part, parse, continues);
+      return { ids, ...alignTokens(part, ids, this.encoder) };
+    };
+    const parsed = place(spelled, parseSpecial, false);
+    const { ids, starts, ends } =
+      plain.length === 0
+        ? parsed
+        : withPlainText(spelled, parsed, plain, (id) => this.isSpecial(id), (part, continues) => place(part, false, continues));
     if (!addSpecial) return { ids, starts, ends };
     const before = this.encoder.prefix.map(() => 0);
     const after = this.encoder.suffix.map(() => text.length);
@@ -81,6 +98,12 @@ export class Tokenizer {
       starts: [...before, ...starts, ...after],
       ends: [...before, ...ends, ...after],
     };
+  }
+
+  /** The special tokens that a text spells, and where they begin. */
+  spelledSpecial(text: string): { start: number; token: string }[] {
+    if (!this.specialPattern) return [];
+    return Array.from(text.matchAll(this.specialPattern), ({ 0: token, index }) => ({ start: index, token }));
   }
 
   /** The ids' text; invalid UTF-8 becomes U+FFFD. `skipSpecial` leaves special tokens out. */
