@@ -3,7 +3,7 @@ import { loraRank, peftName, targetedModules, type Adapter, type LoraConfig } fr
 import type { ByteSink } from '../src/core/bytes';
 import { expectedTensors } from '../src/core/layout';
 import { projectionsOf } from '../src/core/families';
-import { PLAIN_ATTENTION, projectionPath, projectionShape, type GgufTokenizerKeys, type LayerType, type ModelConfig, type ModelSource, type StoredTensor } from '../src/core/model';
+import { PLAIN_ATTENTION, projectionShape, type GgufTokenizerKeys, type LayerType, type ModelConfig, type ModelSource, type StoredTensor } from '../src/core/model';
 import { Random } from '../src/core/random';
 import { llama3RopeFactors } from '../src/core/rope';
 

@@ -58,6 +58,14 @@ export async function openAdapterPath(path: string, config?: ModelConfig): Promi
   }
 }
 
+/** The base that a PEFT adapter names, or null. */
+export async function adapterBase(path: string): Promise<string | null> {
+  const config = join(path, 'adapter_config.json');
+  if (!existsSync(config)) return null;
+  const { base_model_name_or_path: base } = (await readJsonFile(config)) as { base_model_name_or_path?: unknown };
+  return typeof base === 'string' ? base : null;
+}
+
 /** Reads with a source that is closed afterwards. */
 export async function withFile<T>(path: string, work: (source: FileSource) => Promise<T>): Promise<T> {
   const source = await FileSource.open(path);

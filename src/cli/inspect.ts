@@ -3,13 +3,13 @@ import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ModelError } from '../core/errors';
 import type { ModelSource } from '../core/model';
-import { readAdapter } from '../formats/adapter';
+import { isGgufAdapter } from '../formats/gguf-adapter';
 import { formatBytes } from '../storage/space';
 import type { RunRecord } from '../storage/runs';
 import { languageOf } from '../training/prepare';
 import { readArguments } from './arguments';
 import { describeDataset } from './data';
-import { filesOf, openModelPath, readJsonFile, withFile } from './files';
+import { adapterBase, openAdapterPath, openModelPath, readJsonFile, withFile } from './files';
 
 /** `hone inspect`: what a file or folder is, by its content. */
 export async function inspect(args: string[]): Promise<void> {
@@ -22,6 +22,7 @@ export async function inspect(args: string[]): Promise<void> {
     if (existsSync(join(path, 'adapter_config.json'))) return show(await anAdapter(path));
     return show(aModel(await openModelPath(path)));
   }
+  if (await withFile(path, isGgufAdapter)) return show(await anAdapter(path));
   const isModel = await withFile(path, async (source) => source.size >= 4 && new TextDecoder('latin1').decode(await source.read(0, 4)) === 'GGUF');
   if (isModel || path.endsWith('.gguf')) return show(aModel(await openModelPath(path)));
   await describeDataset(path, {});
@@ -65,13 +66,10 @@ function language(model: ModelSource): Lines {
 }
 
 async function anAdapter(path: string): Promise<Lines> {
-  const files = await filesOf(path);
-  const { config, tensors } = await readAdapter(files);
-  const base = (await readJsonFile(join(path, 'adapter_config.json'))) as { base_model_name_or_path?: unknown };
-  await Promise.all(files.map((file) => file.close()));
+  const { config, tensors } = await openAdapterPath(path);
   const parameters = [...tensors.values()].reduce((sum, { data }) => sum + data.length, 0);
   return [
-    ['adapter', `LoRA for ${typeof base.base_model_name_or_path === 'string' ? base.base_model_name_or_path : 'a base that it does not name'}`],
+    ['adapter', `LoRA for ${(await adapterBase(path)) ?? 'a base that it does not name'}`],
     ['rank', `${config.r}${differing(config.rank_pattern)}, alpha ${config.lora_alpha}${differing(config.alpha_pattern)}, dropout ${config.lora_dropout}`],
     ['kind', [config.use_dora ? 'DoRA' : 'LoRA', ...(config.use_rslora ? ['rank-stabilised'] : [])].join(', ')],
     ['projections', config.target_modules.join(', ')],

@@ -9,6 +9,7 @@ const COMMANDS: Record<string, () => Promise<(args: string[]) => Promise<void>>>
   generate: async () => (await import('./generate')).generate,
   tokenize: async () => (await import('./tokenize')).tokenize,
   logits: async () => (await import('./logits')).logits,
+  'merge-adapters': async () => (await import('./merge-adapters')).mergeAdapterFiles,
   export: async () => (await import('./export')).exportRun,
   bench: async () => (await import('./bench')).bench,
 };
@@ -20,15 +21,18 @@ const USAGE = `Usage: npx hone COMMAND …
                                         the data checks of the studio; --row shows one row as it is learned
   train RECIPE.json --out DIR [--resume]
                                         DIR/metrics.jsonl (a line a step), DIR/checkpoints, DIR/adapter
-  generate --model M [--adapter A] --prompt TEXT | --messages FILE [--raw] [--max-tokens N]
+  generate --model M [--adapter A [--adapter-scale X]]… --prompt TEXT | --messages FILE [--raw] [--max-tokens N]
            [--temperature T --top-k K --top-p P --seed S]
   tokenize --model M [--parse-special] [--split SEP] FILE|-
-  logits --model M [--adapter A] --ids 1,2,3 [--top K] [--json]
+  logits --model M [--adapter A [--adapter-scale X]]… --ids 1,2,3 [--top K] [--json]
+  merge-adapters A B … [--weights 0.7,0.3] [--base M] --out DIR|FILE.gguf
+                                        one adapter that does what several do together
   export DIR --to peft|gguf-adapter|gguf [--type T] [--checkpoint best|last] [--base M] --out FILE
   bench [--only matmul|step] [--rounds N] [--no-peer]
                                         this device's measured limits, and what kernels and whole steps reach of them
 
-M is a GGUF file or a folder with config.json and safetensors. A is the folder of a PEFT adapter, or of a run.
+M is a GGUF file or a folder with config.json and safetensors. A is a GGUF adapter, or the
+folder of a PEFT adapter or of a run; several act together, each times its --adapter-scale.
 T is F32, F16, BF16, Q8_0, Q6_K, Q5_K_M, Q5_K_S, Q5_1, Q5_0, Q4_K_M, Q4_K_S, Q4_1 or Q4_0, filled as llama-quantize fills them.`;
 
 async function main([name, ...args]: string[]): Promise<void> {

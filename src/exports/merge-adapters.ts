@@ -1,4 +1,4 @@
-import { adaptedPaths, loraScale, peftName, type Adapter, type AdapterTensor, type LoraConfig } from '../core/adapter';
+import { adaptedPaths, loraScale, namesOfPaths, peftName, type Adapter, type AdapterTensor, type LoraConfig } from '../core/adapter';
 import { ExportError } from '../core/errors';
 
 /** An adapter and how much of it goes into the merged one. */
@@ -31,7 +31,7 @@ export function mergeAdapters(parts: readonly WeightedAdapter[]): Adapter {
     tensors.set(peftName(path, 'B'), B);
     ranks.set(path, A.shape[0]);
   }
-  return { config: configOf(parts, ranks), tensors, magnitudes: new Map() };
+  return { config: configOf(ranks), tensors, magnitudes: new Map() };
 }
 
 /** A `[R, in]` and weighted B `[out, R]` of one module, the ranks of its adapters one after the other. */
@@ -64,14 +64,14 @@ function stacked(path: string, parts: readonly WeightedAdapter[]): { A: AdapterT
 }
 
 /** Alpha equals the rank everywhere: a scale of 1. */
-function configOf(parts: readonly WeightedAdapter[], ranks: ReadonlyMap<string, number>): LoraConfig {
+function configOf(ranks: ReadonlyMap<string, number>): LoraConfig {
   const r = Math.max(...ranks.values());
   const others = Object.fromEntries([...ranks].filter(([, rank]) => rank !== r));
   return {
     r,
     lora_alpha: r,
     lora_dropout: 0,
-    target_modules: [...new Set(parts.flatMap(({ adapter }) => adapter.config.target_modules))],
+    target_modules: namesOfPaths([...ranks.keys()]),
     use_rslora: false,
     use_dora: false,
     rank_pattern: others,

@@ -1,4 +1,4 @@
-import { peftName, type Adapter, type AdapterTensor, type LoraConfig } from '../core/adapter';
+import { namesOfPaths, peftName, type Adapter, type AdapterTensor, type LoraConfig } from '../core/adapter';
 import { dequantize } from '../core/blocks';
 import type { ByteSource } from '../core/bytes';
 import { GgufError, ModelError } from '../core/errors';
@@ -16,6 +16,11 @@ const LARGEST_TENSOR = 1 << 30;
 /** Whether a file begins as GGUF files do. */
 export async function isGguf(file: ByteSource): Promise<boolean> {
   return file.size >= 4 && new TextDecoder('latin1').decode(await file.read(0, 4)) === 'GGUF';
+}
+
+/** Whether a file is a GGUF adapter: no model, nor anything else in GGUF. */
+export async function isGgufAdapter(file: ByteSource): Promise<boolean> {
+  return (await isGguf(file)) && (await readGguf(file)).metadata.get('general.type')?.value === 'adapter';
 }
 
 /**
@@ -114,7 +119,7 @@ function configOf(file: ByteSource, metadata: Metadata, ranks: ReadonlyMap<strin
     r,
     lora_alpha: alpha === 0 ? r : alpha,
     lora_dropout: 0,
-    target_modules: PROJECTIONS.filter((name) => [...ranks.keys()].some((path) => path.endsWith(`.${name}`))),
+    target_modules: namesOfPaths([...ranks.keys()]),
     use_rslora: false,
     use_dora: false,
     rank_pattern: others,

@@ -1,4 +1,4 @@
-import { adaptedPaths, loraRank, patternComplaint, peftName, type Adapter, type LoraConfig } from '../core/adapter';
+import { adaptedPaths, loraRank, namesOfPaths, patternComplaint, peftName, type Adapter, type LoraConfig } from '../core/adapter';
 import { dequantize } from '../core/blocks';
 import type { ByteSource } from '../core/bytes';
 import { ModelError, SafetensorsError } from '../core/errors';
@@ -33,7 +33,7 @@ export async function readPeftAdapter(files: readonly ByteSource[]): Promise<Pef
   const adapter: Adapter = { config: readLoraConfig(keys, json), tensors: new Map(), magnitudes: new Map() };
   await readTensors(find('adapter_model.safetensors'), adapter);
   checkPairs(configFile.name, adapter, isTarget);
-  adapter.config.target_modules = namesOf(adaptedPaths(adapter));
+  adapter.config.target_modules = namesOfPaths(adaptedPaths(adapter));
   return { file: configFile.name, adapter, targets: (paths) => paths.filter(isTarget) };
 }
 
@@ -189,9 +189,4 @@ function checkPairs(file: string, { config, tensors, magnitudes }: Adapter, isTa
   }
   const idle = [...magnitudes.keys()].find((path) => !config.use_dora || !tensors.has(peftName(path, 'A')));
   if (idle !== undefined) throw new ModelError(`${file}: the adapter holds a lora_magnitude_vector of ${idle} that its config has no use for; the files belong to different adapters.`);
-}
-
-/** The projections that a set of modules is of, in the decoder's order. */
-function namesOf(paths: readonly string[]): Projection[] {
-  return PROJECTIONS.filter((name) => paths.some((path) => path.endsWith(`.${name}`)));
 }

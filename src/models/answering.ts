@@ -67,10 +67,15 @@ export class AnsweringModel {
       },
     };
     this.open.add(answerer);
-    await stacked?.upload(gpu, this.frozen.weights, onProgress);
-    answerer.setStrengths(adapters.map(({ strength }) => strength));
-    await inference.allocate(gpu, onProgress);
-    return answerer;
+    try {
+      await stacked?.upload(gpu, this.frozen.weights, onProgress);
+      answerer.setStrengths(adapters.map(({ strength }) => strength));
+      await inference.allocate(gpu, onProgress);
+      return answerer;
+    } catch (error) {
+      answerer.destroy();
+      throw error;
+    }
   }
 
   destroy(): void {
