@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { RecipeError } from '../core/errors';
-import { allModules, matchesPattern, patternComplaint, targetNames, targetedModules, type LoraConfig } from '../core/adapter';
+import { allModules, patternComplaint, targetNames, targetedModules, type LoraConfig } from '../core/adapter';
 import { PROJECTIONS, type ModelConfig } from '../core/model';
 
 /**
@@ -116,15 +116,11 @@ export function parseRecipe(document: unknown): Recipe {
 
 /**
  * The adapter's shape over a model: all-linear resolved, and modules named as shortly as can be. Throws a ModelError where the
- * model lacks a module that the recipe targets, a RecipeError where a pattern means none of them.
+ * model lacks a module that the recipe targets; a pattern that means none of them has no effect, as in PEFT.
  */
 export function loraConfig(lora: NonNullable<Recipe['lora']>, model: ModelConfig): LoraConfig {
   const { r, lora_alpha, lora_dropout, target_modules, use_rslora, use_dora, rank_pattern, alpha_pattern } = lora;
   const modules = target_modules === 'all-linear' ? allModules(model) : targetedModules(model, target_modules);
-  for (const [field, entries] of Object.entries({ rank_pattern, alpha_pattern })) {
-    const idle = Object.keys(entries).find((key) => !modules.some(({ path }) => matchesPattern(key, path)));
-    if (idle !== undefined) throw new RecipeError(`lora.${field}: "${idle}" matches none of the adapted modules, such as ${modules[0]!.path}; correct the pattern.`);
-  }
   const names = targetNames(model, modules.map(({ path }) => path));
   return { r, lora_alpha, lora_dropout, target_modules: names, use_rslora, use_dora, rank_pattern, alpha_pattern };
 }
