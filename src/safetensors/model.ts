@@ -43,9 +43,9 @@ const OTHER_PARTS = /^(?:model\.)?(?:vision_tower|vision_model|visual|multi_moda
 /** Where such models keep the text part: `language_model.model.layers…` (transformers 4), `model.language_model.layers…` (5). */
 const TEXT_PREFIX = /^(?:language_model\.(?=model\.|lm_head\.)|(?<model>model\.)language_model\.)/;
 
-/** The text part's weights under the names that they have in a text model. */
+/** The text part's weights under the names that they have in a text model; rope frequencies, which Llama 2's files still hold, follow from the config. */
 function textTensors(tensors: ReadonlyMap<string, StoredTensor>): Map<string, StoredTensor> {
-  const text = [...tensors.values()].filter(({ name }) => !OTHER_PARTS.test(name));
+  const text = [...tensors.values()].filter(({ name }) => !OTHER_PARTS.test(name) && !name.endsWith('.rotary_emb.inv_freq'));
   return new Map(
     text.map((tensor) => {
       const name = tensor.name.replace(TEXT_PREFIX, (_, model: string | undefined) => model ?? '');

@@ -34,6 +34,11 @@ async function open(config: object, family: string, { rename = (name: string) =>
 const attention = ({ config }: ModelSource) => config.layer_types.map((_, layer) => layerAttention(config, layer));
 
 describe('a config.json', () => {
+  it('of Llama 2 may come with the rope frequencies that its files hold', async () => {
+    const model = await open({ ...SIZES, model_type: 'llama' }, 'llama', { extra: ['model.layers.0.self_attn.rotary_emb.inv_freq'] });
+    expect(model.tensors.size).toBe(expectedTensors(model.config).size);
+  });
+
   it('of Mistral slides in every layer, and in none where its window is null', async () => {
     const windowed = await open({ ...SIZES, model_type: 'mistral', sliding_window: 8 }, 'mistral');
     expect(attention(windowed)).toEqual(new Array(4).fill({ window: 8, rope: 'global' }));
