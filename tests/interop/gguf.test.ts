@@ -45,6 +45,12 @@ const CASES: Case[] = [
     adapter: ({ config }) => randomAdapter(config, { r: 3, use_rslora: true }),
     types: ['F32'],
   },
+  {
+    name: 'a random llama with rows of 256',
+    open: () => Promise.resolve(randomModel({ ...TINY, hidden_size: 256, intermediate_size: 256 }, 6)),
+    adapter: ({ config }) => randomAdapter(config),
+    types: ['F32', 'Q6_K', 'Q5_K_M', 'Q5_1', 'Q5_0', 'Q4_K_M', 'Q4_K_S', 'Q4_1'],
+  },
 ];
 if (stories) {
   CASES.push({
@@ -103,9 +109,10 @@ describe.each(CASES)('$name', ({ open, adapter: makeAdapter, types }) => {
 
     it.each(types)('the merged %s file gives the logits of its own weights', async (type) => {
       const own = await referenceLogits(await openGguf(await fileSource(path(type))), IDS);
-      // llama.cpp rounds activations to the weights' type (F16, BF16) or to 8-bit blocks (Q8_0, Q4_0) before it multiplies.
-      const rounding: Record<string, number> = { F32: 1e-6, F16: 1e-4, BF16: 3e-3, Q8_0: 1e-2, Q4_0: 2e-2 };
-      expect(meanKl(own, theirs.get(type)!)).toBeLessThan(rounding[type]!);
+      // llama.cpp rounds activations to the weights' type (F16, BF16) or to 8-bit blocks (all others but F32) before it multiplies:
+      // 0.0025 at most for these models.
+      const rounding: Partial<Record<FileType, number>> = { F32: 1e-6, F16: 1e-4, BF16: 3e-3 };
+      expect(meanKl(own, theirs.get(type)!)).toBeLessThan(rounding[type] ?? 5e-3);
       // For F32 and F16 also the logits of the model that was trained, base and adapter apart.
       if (type === 'F32' || type === 'F16') expect(meanKl(engine, theirs.get(type)!)).toBeLessThan(1e-4);
       // Measured against logits, so that a wrong row order cannot hide behind a good top token.
