@@ -22,7 +22,15 @@ export interface QuadReader {
 }
 
 /** Scale and offset of 32 weights, or the scales of their two halves; high bits as they lie in the packed groups. */
-const BLOCK_WGSL = 'struct WeightBlock { scale: vec2<f32>, high: vec2<u32> }';
+const BLOCK_WGSL = `struct WeightBlock { scale: vec2<f32>, high: vec2<u32> }
+// Two finite float16 numbers of a word. unpack2x16float may take subnormals for zero, and blocks of small weights have such scales.
+fn halves(word: u32) -> vec2<f32> {
+  let bits = vec2<u32>(word & 0xffffu, word >> 16u);
+  let magnitude = bits & vec2<u32>(0x7fffu);
+  let normal = bitcast<vec2<f32>>((magnitude << vec2<u32>(13u)) + vec2<u32>(112u << 23u));
+  let value = select(normal, vec2<f32>(magnitude) * 0x1p-24, magnitude < vec2<u32>(1024u));
+  return select(value, -value, bits >= vec2<u32>(0x8000u));
+}`;
 const NO_BLOCK_WGSL = `${BLOCK_WGSL}
 fn weight_block(row: u32, block: u32) -> WeightBlock { return WeightBlock(vec2<f32>(1.0, 0.0), vec2<u32>(0u)); }`;
 
@@ -47,7 +55,7 @@ const quads = (columns: number): number => Math.ceil(columns / 4);
 
 /** Scale `index` of the row, of `count` that lie two a word in a part. */
 const twoScalesAWord = (part: string, index: string, count: number): string => `
-  let pair = unpack2x16float(${part}[row * ${Math.ceil(count / 2)}u + (${index}) / 2u]);
+  let pair = halves(${part}[row * ${Math.ceil(count / 2)}u + (${index}) / 2u]);
   let scale = select(pair.x, pair.y, ((${index}) & 1u) == 1u);`;
 
 const scaled =
@@ -57,14 +65,14 @@ const scaled =
 
 const scaledAndOffset =
   (high: string) =>
-  (columns: number): string => `return WeightBlock(unpack2x16float(weight_1[row * ${columns / 32}u + block]), ${high});`;
+  (columns: number): string => `return WeightBlock(halves(weight_1[row * ${columns / 32}u + block]), ${high});`;
 
 /** Q4_K and Q5_K: values are d·scale·quant − dmin·minimum; pack.ts says how scales and minima lie. */
 const scaledByBits =
   (high: string) =>
   (columns: number): string => `
   let at = row * ${columns / 64}u + (block / 8u) * 4u;
-  let d = unpack2x16float(weight_1[at]);
+  let d = halves(weight_1[at]);
   let low = weight_1[at + 1u + ((block >> 2u) & 1u)] >> (8u * (block & 3u));
   let minimum = ((low >> 6u) & 3u) | (((weight_1[at + 3u] >> (4u * (block & 7u))) & 15u) << 2u);
   return WeightBlock(vec2<f32>(d.x * f32(low & 63u), -d.y * f32(minimum)), ${high});`;
