@@ -80,6 +80,10 @@ const UNSUPPORTED: readonly [key: string, what: string][] = [
   ['target_parameters', 'adapts parameters of experts (target_parameters), which no model of Hone\'s has'],
   ['layer_replication', 'repeats layers of the model (layer_replication), which Hone does not do'],
   ['alora_invocation_tokens', 'is switched on by tokens (aLoRA), which Hone does not follow'],
+  ['use_bdlora', 'has blocks in its matrices (BD-LoRA), which Hone does not compute'],
+  ['kasa_config', 'trains singular values (KaSA), which Hone does not compute'],
+  ['monteclora_config', 'draws its weights at random (MonteCLoRA), which Hone does not compute'],
+  ['velora_config', 'compresses its inputs (VeLoRA), which Hone does not compute'],
   ['arrow_config', 'routes between adapters (Arrow), which Hone does not do'],
   ['layers_pattern', 'names layers by a pattern of its own (layers_pattern), which Hone does not follow'],
 ];
@@ -92,14 +96,14 @@ function refuseOtherKinds(file: ConfigFile, json: Json): void {
   };
   const kind = file.optionalString('peft_type') ?? 'missing';
   if (kind !== 'LORA') refuse(`has the peft_type ${kind}, and Hone reads LORA`);
-  for (const flag of ['fan_in_fan_out', 'lora_bias', 'use_qalora', 'use_bdlora']) {
+  for (const flag of ['fan_in_fan_out', 'lora_bias', 'use_qalora']) {
     if (file.optionalBoolean(flag)) refuse(`has ${flag} set, which Hone does not compute`);
   }
   const bias = file.optionalString('bias') ?? 'none';
   if (bias !== 'none') refuse(`trains biases (bias: ${bias}), which Hone leaves as they are`);
   for (const [key, what] of UNSUPPORTED) {
     const value = json[key] ?? null;
-    const isEmpty = value === null || value === '' || value === 'layers' || (typeof value === 'object' && Object.keys(value).length === 0);
+    const isEmpty = value === null || value === false || value === '' || value === 'layers' || (typeof value === 'object' && Object.keys(value).length === 0);
     if (!isEmpty) refuse(what);
   }
   const init = json.init_lora_weights;
@@ -115,7 +119,16 @@ function targetRule(file: ConfigFile, json: Json): (path: string) => boolean {
   const excluded = moduleRule(file, json, 'exclude_modules');
   const layers = layersOf(file, json);
   const layerOf = (path: string): number => Number(/\.layers\.(\d+)\./.exec(path)?.[1]);
-  return (path) => targets(path) && !excluded?.(path) && (!layers || layers.includes(layerOf(path)));
+  return (path) => {
+    const isIn = (rule: (path: string) => boolean): boolean => spellings(path).some(rule);
+    return isIn(targets) && !(excluded && isIn(excluded)) && (!layers || layers.includes(layerOf(path)));
+  };
+}
+
+/** A text model's path, by itself and inside a multimodal model (transformers 5 and 4). */
+function spellings(path: string): string[] {
+  const inner = path.slice('model.'.length);
+  return [path, `model.language_model.${inner}`, `language_model.model.${inner}`];
 }
 
 function moduleRule(file: ConfigFile, json: Json, key: string): ((path: string) => boolean) | null {
