@@ -66,14 +66,15 @@ function language(model: ModelSource): Lines {
 }
 
 async function anAdapter(path: string): Promise<Lines> {
-  const { config, tensors } = await openAdapterPath(path);
-  const parameters = [...tensors.values()].reduce((sum, { data }) => sum + data.length, 0);
+  const { config, tensors, magnitudes } = await openAdapterPath(path);
+  const arrays = [...[...tensors.values()].map(({ data }) => data), ...magnitudes.values()];
+  const parameters = arrays.reduce((sum, { length }) => sum + length, 0);
   return [
     ['adapter', `LoRA for ${(await adapterBase(path)) ?? 'a base that it does not name'}`],
     ['rank', `${config.r}${differing(config.rank_pattern)}, alpha ${config.lora_alpha}${differing(config.alpha_pattern)}, dropout ${config.lora_dropout}`],
     ['kind', [config.use_dora ? 'DoRA' : 'LoRA', ...(config.use_rslora ? ['rank-stabilised'] : [])].join(', ')],
     ['projections', config.target_modules.join(', ')],
-    ['parameters', `${parameters.toLocaleString('en')} in ${tensors.size} tensors`],
+    ['parameters', `${parameters.toLocaleString('en')} in ${arrays.length} tensors`],
   ];
 }
 
