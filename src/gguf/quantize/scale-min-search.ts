@@ -1,18 +1,21 @@
 import { ROUNDER, boundedInt } from './nearest-int';
 
-const { abs, fround, sqrt } = Math;
+const { abs, fround, max, min: least, sqrt } = Math;
 
 /** Weights that share a scale and a min. */
 const LENGTH = 32;
 const STEP = fround(0.1);
 
-/** Float32 numbers kept as float64, which spares conversions in the loops: the weights, their importance, x - min, and a trial's levels. */
+/** Float32 numbers kept as float64, which spares conversions in the loops: the weights x, their importance w, x - min, and a trial's levels l. */
 const [xs, importance, shifted, trial] = [0, 1, 2, 3].map(() => new Float64Array(LENGTH)) as [Float64Array, Float64Array, Float64Array, Float64Array];
 /** In float64: Σw, Σwx, Σwx² and the largest |x|. */
 const moments = new Float64Array(4);
-/** Σwl, Σwl² and Σwlx of the trial's levels l: in float64, and in float32 as ggml adds them up. */
+/** In float64: Σwl, Σwl² and Σwlx. */
 const wideSums = new Float64Array(3);
-const sums = new Float32Array(3);
+/** In float32, added up in ggml's order: Σw, Σwx, Σwl, Σwl² and Σwlx. */
+const sums = new Float32Array(5);
+/** The scale and the min (not positive) that fit a trial's levels. */
+const fit = new Float32Array(2);
 
 /** Which grids are tried: levels 0 to `top`, the spacing of (max - min) / (top + first + 0.1 i) for i = 0 to `tries`. */
 export interface GridSearch {
@@ -39,18 +42,12 @@ export function searchScaleAndMin(
 ): number {
   const { top } = search;
   weigh(values, at);
-  let least = xs[0]!;
-  let most = least;
-  let sumW = importance[0]!;
-  let sumX = fround(sumW * least);
-  for (let i = 1; i < LENGTH; i++) {
-    const x = xs[i]!;
-    if (x < least) least = x;
-    if (x > most) most = x;
-    sumW = fround(sumW + importance[i]!);
-    sumX = fround(sumX + fround(importance[i]! * x));
+  let min = 0;
+  let most = xs[0]!;
+  for (let i = 0; i < LENGTH; i++) {
+    min = least(min, xs[i]!);
+    most = max(most, xs[i]!);
   }
-  let min = least > 0 ? 0 : least;
   if (most === min) {
     levels.fill(0, to, to + LENGTH);
     mins[block] = -min;
@@ -62,29 +59,20 @@ export function searchScaleAndMin(
   tryLevels(inverse, top);
   let best = squaredError(scale, min, Infinity);
   let hopeless = surelyWorse(best);
+  let fitted = false;
   keep(levels, to);
   for (let i = 0; i <= search.tries; i++) {
     tryLevels(fround(fround(fround(search.first + fround(STEP * i)) + top) / fround(most - min)), top);
-    if (leastError() > hopeless) continue;
-    sumUp();
-    const sumL = sums[0]!;
-    const sumLL = sums[1]!;
-    const sumLX = sums[2]!;
-    const determinant = fround(fround(sumW * sumLL) - fround(sumL * sumL));
-    if (!(determinant > 0)) continue;
-    let fittedScale = fround(fround(fround(sumW * sumLX) - fround(sumX * sumL)) / determinant);
-    let fittedMin = fround(fround(fround(sumLL * sumX) - fround(sumL * sumLX)) / determinant);
-    if (fittedMin > 0) {
-      fittedMin = 0;
-      fittedScale = fround(sumLX / sumLL);
-    }
-    const error = squaredError(fittedScale, fittedMin, best);
+    // Levels that have won already would give the same error again.
+    if (leastError() > hopeless || (fitted && isKept(levels, to)) || !fitLevels()) continue;
+    const error = squaredError(fit[0]!, fit[1]!, best);
     if (error < best) {
       keep(levels, to);
       best = error;
       hopeless = surelyWorse(best);
-      scale = fittedScale;
-      min = fittedMin;
+      fitted = true;
+      scale = fit[0]!;
+      min = fit[1]!;
       shift(min);
     }
   }
@@ -92,23 +80,31 @@ export function searchScaleAndMin(
   return scale;
 }
 
-/** importance = |x| + root mean square, and the moments. */
+/** importance = |x| + root mean square, and the sums over the weights. */
 function weigh(values: Float32Array, at: number): void {
   let squares = 0;
-  for (let i = 0; i < LENGTH; i++) squares = fround(squares + fround(values[at + i]! * values[at + i]!));
-  const rms = fround(sqrt(fround(squares / LENGTH)));
-  moments.fill(0);
   for (let i = 0; i < LENGTH; i++) {
     const x = values[at + i]!;
-    const magnitude = abs(x);
-    const w = fround(rms + magnitude);
-    importance[i] = w;
     xs[i] = x;
+    squares = fround(squares + fround(x * x));
+  }
+  const rms = fround(sqrt(fround(squares / LENGTH)));
+  let sumW = 0;
+  let sumX = 0;
+  moments.fill(0);
+  for (let i = 0; i < LENGTH; i++) {
+    const x = xs[i]!;
+    const w = fround(rms + abs(x));
+    importance[i] = w;
+    sumW = fround(sumW + w);
+    sumX = fround(sumX + fround(w * x));
     moments[0]! += w;
     moments[1]! += w * x;
     moments[2]! += w * x * x;
-    if (magnitude > moments[3]!) moments[3] = magnitude;
+    moments[3] = max(moments[3]!, abs(x));
   }
+  sums[0] = sumW;
+  sums[1] = sumX;
 }
 
 function shift(min: number): void {
@@ -117,6 +113,11 @@ function shift(min: number): void {
 
 function keep(levels: Uint8Array, to: number): void {
   for (let i = 0; i < LENGTH; i++) levels[to + i] = trial[i]!;
+}
+
+function isKept(levels: Uint8Array, to: number): boolean {
+  for (let i = 0; i < LENGTH; i++) if (levels[to + i] !== trial[i]) return false;
+  return true;
 }
 
 /** trial = round((x - min) · inverse) within 0 and `top`, and its sums in float64. */
@@ -161,6 +162,18 @@ function surelyWorse(best: number): number {
   return root * root;
 }
 
+/** The least-squares fit to the trial's levels, in float32; false where there is none. A min above 0 becomes 0. */
+function fitLevels(): boolean {
+  sumUp();
+  const [w, x, l, ll, lx] = [sums[0]!, sums[1]!, sums[2]!, sums[3]!, sums[4]!];
+  const determinant = fround(fround(w * ll) - fround(l * l));
+  if (!(determinant > 0)) return false;
+  const min = fround(fround(fround(ll * x) - fround(l * lx)) / determinant);
+  fit[0] = min > 0 ? lx / ll : fround(fround(w * lx) - fround(x * l)) / determinant;
+  fit[1] = min > 0 ? 0 : min;
+  return true;
+}
+
 /** The trial's sums in float32. */
 function sumUp(): void {
   let l = 0;
@@ -173,9 +186,9 @@ function sumUp(): void {
     ll = fround(ll + fround(weighted * level));
     lx = fround(lx + fround(weighted * xs[i]!));
   }
-  sums[0] = l;
-  sums[1] = ll;
-  sums[2] = lx;
+  sums[2] = l;
+  sums[3] = ll;
+  sums[4] = lx;
 }
 
 /** Σw(trial · scale + min - x)², or what it has come to where it passes `limit`: its terms are never negative. */
