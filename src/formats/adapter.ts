@@ -2,7 +2,8 @@ import { adaptedPaths, allModules, loraRank, peftName, targetNames, type Adapter
 import type { ByteSource } from '../core/bytes';
 import { ModelError } from '../core/errors';
 import { projectionShape, type ModelConfig } from '../core/model';
-import { isGguf, readGgufAdapter } from './gguf-adapter';
+import { readGgufAdapter } from './gguf-adapter';
+import { startsWith } from './magic';
 import { readPeftAdapter } from './peft-adapter';
 
 /**
@@ -14,7 +15,7 @@ import { readPeftAdapter } from './peft-adapter';
  */
 export async function readAdapter(files: readonly ByteSource[], model?: ModelConfig): Promise<Adapter> {
   for (const file of files) {
-    if (!(await isGguf(file))) continue;
+    if (!(await startsWith(file, 'GGUF'))) continue;
     const adapter = await readGgufAdapter(file, model);
     return model ? fitted(file.name, adapter, model, adaptedPaths(adapter)) : adapter;
   }

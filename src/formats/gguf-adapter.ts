@@ -9,18 +9,12 @@ import { familyOfArchitecture, ggufName, interleavedRow, isInterleaved, knownArc
 import { Metadata } from '../gguf/metadata';
 import { readGguf } from '../gguf/reader';
 import { TENSOR_TYPES, type TensorInfo } from '../gguf/types';
-
-/** Far above any LoRA that Hone can train; stops a hostile header before memory is asked for. */
-const LARGEST_TENSOR = 1 << 30;
-
-/** Whether a file begins as GGUF files do. */
-export async function isGguf(file: ByteSource): Promise<boolean> {
-  return file.size >= 4 && new TextDecoder('latin1').decode(await file.read(0, 4)) === 'GGUF';
-}
+import { startsWith } from './magic';
+import { LARGEST_TENSOR } from './peft-adapter';
 
 /** Whether a file is a GGUF adapter: no model, nor anything else in GGUF. */
 export async function isGgufAdapter(file: ByteSource): Promise<boolean> {
-  return (await isGguf(file)) && (await readGguf(file)).metadata.get('general.type')?.value === 'adapter';
+  return (await startsWith(file, 'GGUF')) && (await readGguf(file)).metadata.get('general.type')?.value === 'adapter';
 }
 
 /**

@@ -3,6 +3,7 @@ import { ModelError } from '../core/errors';
 import type { ModelSource } from '../core/model';
 import { openGguf } from '../gguf/model';
 import { openSafetensorsModel } from '../safetensors/model';
+import { startsWith } from './magic';
 
 /**
  * Opens a model from whatever files a person chose: one GGUF file, or the files of a Hugging Face folder.
@@ -19,11 +20,6 @@ export async function openModel(files: readonly ByteSource[]): Promise<ModelSour
   if (files.some((file) => /(^|[\\/])config\.json$|\.safetensors$/.test(file.name))) return openSafetensorsModel(files);
   const first = files[0]!;
   throw new ModelError(`${first.name}: ${await describe(first)}; choose a .gguf file, or a folder with config.json and .safetensors files.`);
-}
-
-async function startsWith(file: ByteSource, text: string): Promise<boolean> {
-  if (file.size < text.length) return false;
-  return new TextDecoder('latin1').decode(await file.read(0, text.length)) === text;
 }
 
 async function describe(file: ByteSource): Promise<string> {

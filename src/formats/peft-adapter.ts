@@ -6,8 +6,8 @@ import { PROJECTIONS, type Projection } from '../core/model';
 import { ConfigFile, baseName, readJson, type Json } from '../safetensors/json';
 import { readSafetensors, type SafetensorsInfo } from '../safetensors/reader';
 
-/** Far above any LoRA that Hone can train; stops a hostile header before memory is asked for. */
-const LARGEST_TENSOR = 1 << 30;
+/** Bytes, far above any LoRA that Hone can train; stops a hostile header before memory is asked for. */
+export const LARGEST_TENSOR = 1 << 30;
 
 export interface PeftAdapter {
   /** The config's file, for errors. */

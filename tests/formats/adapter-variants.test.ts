@@ -1,6 +1,8 @@
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { adaptedPaths, loraRank, loraScale, peftName, targetNames, type Adapter } from '../../src/core/adapter';
 import { MemorySink, MemorySource, type ByteSource } from '../../src/core/bytes';
+import { HoneError } from '../../src/core/errors';
 import type { ModelConfig } from '../../src/core/model';
 import { exportGgufAdapter } from '../../src/exports/gguf-adapter';
 import { peftFiles } from '../../src/exports/peft';
@@ -154,3 +156,41 @@ describe('a GGUF adapter', () => {
     await expect(ggufOf(randomAdapter(TINY, { use_dora: true }), TINY)).rejects.toThrow('which has no GGUF adapter form; export the merged model instead');
   });
 });
+
+describe('a damaged adapter', () => {
+  it('with any value under any key of its config gives an error of its own or an adapter', async () => {
+    const adapter = randomAdapter(TINY, { r: 1, target_modules: ['q_proj'], use_dora: true });
+    const keys = ['alpha_pattern', 'exclude_modules', 'layers_to_transform', 'layers_pattern', 'init_lora_weights', 'arrow_config', 'use_dora', 'target_modules', 'rank_pattern'];
+    await fc.assert(
+      fc.asyncProperty(fc.constantFrom(...keys), fc.oneof(fc.jsonValue(), fc.string()), async (key, value) => {
+        await honest(async () => readAdapter(await peft(adapter, { [key]: value }), TINY));
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it('in GGUF gives an error of its own wherever it is cut off or a byte is changed', async () => {
+    const file = await ggufOf(randomAdapter(TINY, { r: 1, target_modules: ['q_proj'] }), TINY);
+    const bytes = await file.read(0, file.size);
+    // All that is read before the tensors' data.
+    const header = bytes.length - 3 * 4 * (64 + 96);
+    for (let length = 4; length < header; length += 3) await expect(readAdapter([new MemorySource(bytes.slice(0, length), 'cut.gguf')], TINY)).rejects.toThrow(HoneError);
+    await fc.assert(
+      fc.asyncProperty(fc.nat(header - 5), fc.integer({ min: 1, max: 255 }), async (at, change) => {
+        const damaged = bytes.slice();
+        damaged[4 + at]! ^= change;
+        await honest(() => readAdapter([new MemorySource(damaged, 'damaged.gguf')], TINY));
+      }),
+      { numRuns: 300 },
+    );
+  });
+});
+
+/** Runs what may fail, but in no other way than with an error that a person can act on. */
+async function honest(work: () => Promise<unknown>): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    if (!(error instanceof HoneError)) throw error;
+  }
+}
