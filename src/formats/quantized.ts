@@ -7,9 +7,14 @@ export type BaseQuantization = 'Q8_0' | 'Q4_0';
 
 const WIDE: ReadonlySet<WeightType> = new Set(['F32', 'F16', 'BF16']);
 
-/** The base that a recipe trains over: as it is, or quantised. */
+/** The base that a recipe trains over: as it is, or quantised where there is something to quantise. */
 export function trainedBase(model: ModelSource, quantization: BaseQuantization | 'none'): ModelSource {
-  return quantization === 'none' ? model : quantizedModel(model, quantization);
+  return quantization === 'none' || !canQuantize(model) ? model : quantizedModel(model, quantization);
+}
+
+/** Whether some matrix of a model is stored in 16 or 32 bits, in rows that fill blocks. */
+export function canQuantize(model: ModelSource): boolean {
+  return [...model.tensors.values()].some((tensor) => isQuantizable(tensor, 'Q8_0'));
 }
 
 /**

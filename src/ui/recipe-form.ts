@@ -1,4 +1,5 @@
-import { parseRecipe, PROJECTIONS, RECIPE_FIELDS, type DatasetFormat, type FieldHelp, type Recipe } from '../workers/api';
+import { matchesPattern, parseRecipe, patternComplaint, PROJECTIONS, projectionPath, RECIPE_FIELDS, type DatasetFormat, type FieldHelp, type ModelSummary, type Recipe } from '../workers/api';
+import { BASE_NAMES } from './drift';
 import { formatRate } from './format';
 
 /** Named starting points for the settings; `own` keeps whatever is set. */
@@ -54,13 +55,18 @@ export const FORMAT_NAMES: Record<DatasetFormat, string> = {
   tokens: 'Token ids',
 };
 
-export type FieldValue = number | boolean | string | string[] | undefined;
+export type FieldValue = number | boolean | string | string[] | Record<string, number> | undefined;
 
 /** What kind of control a field needs. */
-export type FieldKind = 'number' | 'optional-number' | 'switch' | 'choice' | 'projections';
+export type FieldKind = 'number' | 'optional-number' | 'switch' | 'choice' | 'projections' | 'patterns';
 
 /** Words for the values of a choice, in the order they are offered. */
-export const CHOICES: Record<string, [value: string, label: string][]> = {
+export const CHOICES: Record<string, [value: string | boolean, label: string][]> = {
+  quantize_base: Object.entries(BASE_NAMES),
+  'lora.init_lora_weights': [
+    [true, 'Uniform (Kaiming)'],
+    ['gaussian', 'Normal (Gaussian)'],
+  ],
   'training.lr_scheduler_type': [
     ['cosine', 'Cosine'],
     ['linear', 'Linear'],
@@ -74,13 +80,20 @@ export const CHOICES: Record<string, [value: string, label: string][]> = {
   ],
 };
 
+const SWITCHES = ['lora.use_rslora', 'lora.use_dora', 'training.packing'];
 const OPTIONAL = ['training.max_steps', 'training.eval_steps', 'training.sample_steps', 'training.warmup_steps'];
 
 export function fieldKind(path: string): FieldKind {
   if (path === 'lora.target_modules') return 'projections';
   if (path in CHOICES) return 'choice';
-  if (path === 'lora.use_rslora' || path === 'training.packing') return 'switch';
+  if (path.endsWith('_pattern')) return 'patterns';
+  if (SWITCHES.includes(path)) return 'switch';
   return OPTIONAL.includes(path) ? 'optional-number' : 'number';
+}
+
+/** Whether a setting means nothing where every weight is trained. */
+export function isAdapterField(path: string): boolean {
+  return path.startsWith('lora.') || path === 'quantize_base';
 }
 
 /** Reads a field by its dotted path, such as `training.learning_rate`. */
@@ -114,6 +127,7 @@ export function fieldComplaint(field: FieldHelp, value: FieldValue): string | nu
   if (fieldKind(field.path) === 'projections') {
     return Array.isArray(value) && value.length === 0 ? 'Choose at least one.' : null;
   }
+  if (fieldKind(field.path) === 'patterns') return patternsComplaint(field.path, value);
   if (field.path in CHOICES) return CHOICES[field.path]!.some(([name]) => name === value) ? null : 'Choose one of the list.';
   if (value === undefined || typeof value !== 'number') return null;
   if (!Number.isFinite(value)) return 'Enter a number.';
@@ -123,16 +137,56 @@ export function fieldComplaint(field: FieldHelp, value: FieldValue): string | nu
   return null;
 }
 
+function patternsComplaint(path: string, value: FieldValue): string | null {
+  if (typeof value !== 'object' || Array.isArray(value)) return 'Give layer names with a number each.';
+  for (const [key, number] of Object.entries(value)) {
+    const complaint = patternComplaintOf(path, key, number);
+    if (complaint) return `${key}: ${complaint}`;
+  }
+  return null;
+}
+
+/** What is wrong with one line of a rank or alpha pattern, or null. */
+export function patternComplaintOf(path: string, key: string, number: number): string | null {
+  if (key.trim() === '') return 'Name a layer.';
+  const complaint = patternComplaint(key);
+  if (complaint) return `This pattern ${complaint}.`;
+  if (!Number.isFinite(number)) return 'Enter a number.';
+  const ranks = path === 'lora.rank_pattern';
+  if (ranks && !(Number.isInteger(number) && number >= 1 && number <= 4096)) return 'Enter a whole number from 1 to 4096.';
+  return number > 0 ? null : 'Enter a number above 0.';
+}
+
+/** How many layers of a model a line of a pattern means. */
+export function patternMatches({ layers, projections }: Pick<ModelSummary, 'layers' | 'projections'>, key: string): number {
+  const names = Array.from({ length: layers }, (_, layer) => projections.map((projection) => `model.layers.${layer}.${projectionPath(projection)}`));
+  return names.flat().filter((name) => matchesPattern(key, name)).length;
+}
+
+/** The projections that are chosen of those a model has, and chosen names that are none of them. */
+export function chosenProjections(value: FieldValue, projections: readonly string[]): { chosen: string[]; others: string[] } {
+  if (!Array.isArray(value)) return { chosen: [...projections], others: [] };
+  return { chosen: projections.filter((name) => value.includes(name)), others: value.filter((name) => !projections.includes(name)) };
+}
+
+/** Whether a name can stand in target_modules: a projection, or a path that ends in one. */
+export function isProjection(name: string): boolean {
+  return (PROJECTIONS as readonly string[]).includes(name.split('.').at(-1)!);
+}
+
 /** Shares of a whole, shown as percentages. */
 export const PERCENT_FIELDS = ['dataset.eval_fraction', 'training.warmup_ratio'];
 
 /** A field's value in words. */
 export function fieldText(path: string, value: FieldValue): string {
   if (value === undefined) return 'automatic';
+  const choice = CHOICES[path]?.find(([name]) => name === value);
+  if (choice) return choice[1];
   if (typeof value === 'boolean') return value ? 'on' : 'off';
-  if (Array.isArray(value)) return value.length === PROJECTIONS.length ? 'all 7' : value.join(', ');
+  if (value === 'all-linear') return 'all';
+  if (Array.isArray(value)) return value.map((name) => name.replace('_proj', '')).join(', ');
+  if (typeof value === 'object') return Object.entries(value).map(([key, number]) => `${key}: ${number}`).join(', ') || 'none';
   if (path === 'training.learning_rate') return formatRate(value as number);
   if (PERCENT_FIELDS.includes(path)) return `${Number((100 * (value as number)).toFixed(2))}%`;
-  const choice = CHOICES[path]?.find(([name]) => name === value);
-  return choice ? choice[1] : String(value);
+  return String(value);
 }

@@ -1,13 +1,18 @@
-import { PROJECTIONS, RECIPE_FIELDS, type FieldHelp, type Recipe } from '../workers/api';
-import { changedFields, fieldComplaint, fieldKind, readField, type FieldValue } from './recipe-form';
+import { RECIPE_FIELDS, type FieldHelp, type Recipe } from '../workers/api';
+import { changedFields, CHOICES, fieldComplaint, fieldKind, isProjection, readField, type FieldValue } from './recipe-form';
 
 /** Short, readable names of the settings in a link such as `#/new?v=1&base=ID&rank=32`. */
 const NAMES: Record<string, string> = {
+  base_bits: 'quantize_base',
   rank: 'lora.r',
   alpha: 'lora.lora_alpha',
   layers: 'lora.target_modules',
   dropout: 'lora.lora_dropout',
   rslora: 'lora.use_rslora',
+  dora: 'lora.use_dora',
+  init: 'lora.init_lora_weights',
+  ranks: 'lora.rank_pattern',
+  alphas: 'lora.alpha_pattern',
   rate: 'training.learning_rate',
   schedule: 'training.lr_scheduler_type',
   warmup: 'training.warmup_ratio',
@@ -38,7 +43,7 @@ export function recipeLink(address: string, base: string, recipe: Recipe, preset
   for (const { path } of changedFields(recipe, preset)) {
     const name = Object.keys(NAMES).find((key) => NAMES[key] === path);
     const value = readField(recipe, path);
-    if (name && value !== undefined) parameters.set(name, String(value));
+    if (name && value !== undefined) parameters.set(name, linkText(value));
   }
   return `${address}#/new?${parameters.toString()}`;
 }
@@ -57,20 +62,39 @@ export function readRecipeLink(parameters: URLSearchParams): { base: string; cha
   return { base: parameters.get('base') ?? '', changes, refused };
 }
 
+function linkText(value: FieldValue): string {
+  return typeof value === 'object' && !Array.isArray(value) ? JSON.stringify(value) : String(value);
+}
+
 function parseValue(path: string, text: string): FieldValue {
   switch (fieldKind(path)) {
     case 'switch':
       return text === 'true' ? true : text === 'false' ? false : undefined;
     case 'choice':
-      return text;
+      return CHOICES[path]?.find(([value]) => String(value) === text)?.[0];
     case 'projections': {
+      if (text === 'all-linear') return text;
       const names = text.split(',');
-      return names.every((name) => (PROJECTIONS as readonly string[]).includes(name)) ? names : undefined;
+      return names.every(isProjection) ? names : undefined;
     }
+    case 'patterns':
+      return parsePatterns(text);
     case 'number':
     case 'optional-number': {
       const value = Number(text);
       return text.trim() !== '' && Number.isFinite(value) ? value : undefined;
     }
+  }
+}
+
+/** `{"up_proj":8}`; undefined where the text is nothing of the kind. */
+function parsePatterns(text: string): Record<string, number> | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined;
+    const entries = Object.entries(value).filter((entry): entry is [string, number] => typeof entry[1] === 'number');
+    return entries.length === Object.keys(value).length ? Object.fromEntries(entries) : undefined;
+  } catch {
+    return undefined;
   }
 }

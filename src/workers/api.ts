@@ -5,14 +5,15 @@
  */
 import type { Progress } from '../core/progress';
 import type { LoraConfig } from '../core/adapter';
-import type { FileType, WeightType } from '../core/model';
+import type { FileType, Projection, WeightType } from '../core/model';
 import type { Recipe, RecipeInput } from '../training/recipe';
 import type { Drift, EvalPoint, MetricPoint, RunHistory, SamplePoint } from '../core/metrics';
 export type { Drift, EvalPoint, MetricPoint, RunHistory, SamplePoint } from '../core/metrics';
 
 export { parseRecipe, recipeSchema, RECIPE_FIELDS } from '../training/recipe';
 export type { FieldHelp, Recipe, RecipeInput } from '../training/recipe';
-export { PROJECTIONS } from '../core/model';
+export { matchesPattern, patternComplaint } from '../core/adapter';
+export { PROJECTIONS, projectionPath } from '../core/model';
 export type { Projection, WeightType } from '../core/model';
 export type { Progress } from '../core/progress';
 
@@ -55,6 +56,10 @@ export interface ModelSummary {
   vocabulary: number;
   layers: number;
   hiddenSize: number;
+  /** What an adapter can be trained on, in the decoder's order. */
+  projections: Projection[];
+  /** Whether `quantize_base` makes it smaller: some matrices are stored in 16 or 32 bits. */
+  quantizable: boolean;
   hasTokenizer: boolean;
   /** Where the chat template came from: the model's own or a named default. */
   chatTemplate: string;
@@ -262,6 +267,8 @@ export interface StudioApi {
   previewRow(id: string, modelId: string, row: number, options: DatasetOptions): Promise<RowPreview>;
 
   forecast(recipe: RecipeInput): Promise<Forecast>;
+  /** What `quantize_base` costs on the recipe's own rows, measured one layer at a time. Throws a RecipeError where nothing is quantised. */
+  measureDrift(recipe: RecipeInput, onProgress: (progress: Progress) => void): Promise<Drift>;
   /** Starts a run and returns its id once training has begun; events follow until it ends. */
   startRun(recipe: RecipeInput, name: string, onEvent: (event: RunEvent) => void): Promise<string>;
   resumeRun(id: string, onEvent: (event: RunEvent) => void): Promise<void>;

@@ -1,10 +1,12 @@
 import { BlobSource, MemorySource, type ByteSource } from '../core/bytes';
 import { HubError, ModelError, StorageError } from '../core/errors';
+import { projectionsOf } from '../core/families';
 import type { ModelSource, WeightType } from '../core/model';
 import type { OnProgress } from '../core/progress';
 import { Sha256 } from '../core/sha256';
 import { modelFiles } from '../formats/model-files';
 import { openModel } from '../formats/open-model';
+import { canQuantize } from '../formats/quantized';
 import { baseName } from '../safetensors/json';
 import { downloadModel, listHubFiles } from '../storage/hub-files';
 import { languageOf, type Language } from '../training/prepare';
@@ -170,7 +172,7 @@ export class ModelShelf {
     }
     const summary = await this.readSummary(id);
     const source = await openModel(await this.keptSources(id, summary.name));
-    return this.remember({ ...describe(id, { ...source, name: summary.name }, true), summary });
+    return this.remember(describe(id, { ...source, name: summary.name }, true));
   }
 
   private async keptSources(group: string, folder: string): Promise<ByteSource[]> {
@@ -243,6 +245,8 @@ function describe(id: string, source: ModelSource, stored: boolean): OpenModel {
     vocabulary: config.vocab_size,
     layers: config.num_hidden_layers,
     hiddenSize: config.hidden_size,
+    projections: projectionsOf(config),
+    quantizable: canQuantize(source),
     hasTokenizer: language.tokenizer !== null,
     chatTemplate: language.template.name,
     stored,

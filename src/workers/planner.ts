@@ -1,7 +1,10 @@
+import { RecipeError } from '../core/errors';
+import type { Drift } from '../core/metrics';
 import type { ModelSource } from '../core/model';
 import type { OnProgress } from '../core/progress';
 import { trainedBase } from '../formats/quantized';
 import { batching, dataPlan, stepCount } from '../training/data-order';
+import { measureDrift } from '../training/drift';
 import { arrange, type Prepared } from '../training/prepare';
 import type { Recipe } from '../training/recipe';
 import { Run } from '../training/run';
@@ -68,6 +71,16 @@ export class Planner {
       seconds: speed === null ? null : (steps * tokensPerStep) / speed,
       trainableParameters: run.session.parameters.count,
     };
+  }
+
+  /** How far the quantised base strays from the model on the recipe's rows. Throws a RecipeError where nothing is quantised. */
+  async measureDrift(recipe: Recipe, onProgress: OnProgress): Promise<Drift> {
+    const { base, original, prepared, model } = await this.prepare(recipe, onProgress);
+    if (!original) {
+      throw new RecipeError(`${model.summary.name} is trained over as it is, so nothing is lost; choose 8 or 4 bits for the base to measure what they cost.`);
+    }
+    const rows = prepared.eval.length > 0 ? prepared.eval : prepared.train;
+    return measureDrift(await this.desk.lendToChat(), { original, quantised: base }, rows, recipe.training.max_length, onProgress);
   }
 
   /** Notes how fast a model trains here. */

@@ -5,6 +5,7 @@ import type {
   DatasetOptions,
   DatasetSummary,
   DeviceReport,
+  Drift,
   ExportPlan,
   ExportRequest,
   ExportResult,
@@ -89,6 +90,9 @@ export class Studio implements StudioApi {
 
   async forecast(recipe: RecipeInput): Promise<Forecast> {
     return this.planner.forecast(await this.planner.prepare(parseRecipe(recipe)));
+  }
+  measureDrift(recipe: RecipeInput, onProgress: OnProgress): Promise<Drift> {
+    return this.planner.measureDrift(parseRecipe(recipe), onProgress);
   }
   startRun(recipe: RecipeInput, name: string, onEvent: (event: RunEvent) => void): Promise<string> {
     return this.trainer.start(recipe, name, onEvent);

@@ -1,5 +1,5 @@
 import { proxy } from 'comlink';
-import type { MetricPoint, Progress, RecipeInput, RunEvent, RunStatus } from '../../workers/api';
+import type { Drift, MetricPoint, Progress, RecipeInput, RunEvent, RunStatus } from '../../workers/api';
 import { formatDuration } from '../format';
 import { announcer } from './announcer.svelte';
 import { RunRecord } from './run-record.svelte';
@@ -22,6 +22,8 @@ export class LiveRun {
   secondsLeft = $state<number | null>(null);
   memory = $state<number | null>(null);
   savedStep = $state(0);
+  /** What quantising the base costs, once the start of the run has measured it. */
+  drift = $state.raw<Drift | null>(null);
   /** Steps taken since the start or the last resume: speed is known from the fifth on. */
   stepsHere = $state(0);
   readonly record: RunRecord;
@@ -143,6 +145,9 @@ class Training {
     switch (event.type) {
       case 'preparing':
         live.preparing = event.progress;
+        break;
+      case 'drift':
+        live.drift = event.drift;
         break;
       case 'step':
         live.record.push(event.point);

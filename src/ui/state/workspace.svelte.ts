@@ -149,7 +149,9 @@ class Workspace {
   applyPreset(preset: Preset): void {
     if (!this.draft) return;
     this.draft.preset = preset;
-    this.draft.recipe = applyPreset($state.snapshot(this.draft.recipe) as Recipe, preset, this.model?.contextLength);
+    // What the base is held in follows from the model and the GPU, not from how long one trains.
+    const { quantize_base } = this.draft.recipe;
+    this.draft.recipe = { ...applyPreset($state.snapshot(this.draft.recipe) as Recipe, preset, this.model?.contextLength), quantize_base };
   }
 
   /** How the rows are read, as the settings say. */
