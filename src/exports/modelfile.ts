@@ -1,45 +1,17 @@
-/** What Ollama has to be told about a chat format that it cannot read from Jinja. */
-interface OllamaFormat {
-  /** Whether a Jinja template is of this format. */
-  matches: (jinja: string) => boolean;
-  /** Go template; `$EOS` stands for the tokenizer's end token. */
-  template: string;
+import { END_MARK } from '../data/chat/spans';
+import { goTemplate } from './ollama/go-template';
+import { findTurns, type Turns } from './ollama/turns';
+
+/** What a Modelfile says of a tokenizer. */
+export interface TokenizerFacts {
+  /** Texts of the tokens that begin and end a text, '' where there is none. */
+  bosToken: string;
+  eosToken: string;
+  /** Whether the tokenizer puts a BOS in front of every text, so that the template must not. */
+  addsBos: boolean;
+  /** Texts of all tokens that end an answer. */
   stops: readonly string[];
 }
-
-const FORMATS: readonly OllamaFormat[] = [
-  {
-    matches: (jinja) => jinja.includes('<|im_start|>'),
-    template: '{{- range .Messages }}<|im_start|>{{ .Role }}\n{{ .Content }}<|im_end|>\n{{ end }}<|im_start|>assistant\n',
-    stops: ['<|im_end|>', '<|im_start|>'],
-  },
-  {
-    matches: (jinja) => jinja.includes('<|start_header_id|>'),
-    template:
-      '{{- range .Messages }}<|start_header_id|>{{ .Role }}<|end_header_id|>\n\n{{ .Content }}<|eot_id|>{{ end }}' +
-      '<|start_header_id|>assistant<|end_header_id|>\n\n',
-    stops: ['<|eot_id|>'],
-  },
-  {
-    matches: (jinja) => jinja.includes('[INST]'),
-    template:
-      '{{- range .Messages }}{{ if eq .Role "system" }}[INST] {{ .Content }}\n\n{{ else if eq .Role "user" }}' +
-      '[INST] {{ .Content }} [/INST]{{ else }} {{ .Content }}$EOS{{ end }}{{ end }}',
-    stops: ['[INST]', '[/INST]'],
-  },
-  {
-    matches: (jinja) => jinja.includes('<|assistant|>') && jinja.includes('<|user|>'),
-    template: '{{- range .Messages }}<|{{ .Role }}|>\n{{ .Content }}$EOS\n{{ end }}<|assistant|>\n',
-    stops: ['<|user|>', '<|assistant|>'],
-  },
-  {
-    matches: (jinja) => jinja.includes('User: ') && jinja.includes('Assistant:'),
-    template:
-      '{{- range .Messages }}{{ if eq .Role "assistant" }}Assistant: {{ .Content }}$EOS\n{{ else if eq .Role "user" }}User: {{ .Content }}\n' +
-      '{{ else }}{{ .Content }}\n\n{{ end }}{{ end }}Assistant:',
-    stops: ['User:'],
-  },
-];
 
 export interface ModelfileFacts {
   /** What FROM names: a GGUF file beside the Modelfile, or an Ollama model. */
@@ -47,33 +19,53 @@ export interface ModelfileFacts {
   /** A GGUF adapter beside the Modelfile. */
   adapter?: string;
   chatTemplate: string | null;
-  /** Text of the tokenizer's end token. */
-  eosToken: string;
+  tokenizer: TokenizerFacts;
 }
 
 /**
- * An Ollama Modelfile: FROM, ADAPTER, and TEMPLATE, SYSTEM and stops in the format that training used.
- * Where the template is of no known format, a comment says what is left to do.
+ * An Ollama Modelfile: FROM, ADAPTER, a TEMPLATE that writes what the chat template does, and the stops. The TEMPLATE is found by
+ * rendering the chat template; where that does not succeed, a comment says so and Ollama is left to its own.
  */
-export function modelfile({ from, adapter, chatTemplate, eosToken }: ModelfileFacts): string {
+export function modelfile({ from, adapter, chatTemplate, tokenizer }: ModelfileFacts): string {
   const lines = [`FROM ${from}`];
   if (adapter !== undefined) lines.push(`ADAPTER ${adapter}`);
-  const format = FORMATS.find(({ matches }) => chatTemplate !== null && matches(chatTemplate));
-  if (format) {
-    const template = format.template.replaceAll('$EOS', eosToken);
-    lines.push('', `TEMPLATE """${template}"""`);
-    const system = defaultSystem(chatTemplate ?? '');
-    if (system !== null) lines.push('', `SYSTEM """${system}"""`);
-    const stops = eosToken !== '' && !format.stops.includes(eosToken) ? [...format.stops, eosToken] : format.stops;
-    lines.push('', ...stops.map((stop) => `PARAMETER stop ${JSON.stringify(stop)}`));
-  } else if (chatTemplate !== null) {
-    lines.push('', "# The model's chat template is of no format that Hone knows in Ollama's words: add a TEMPLATE here before chatting.");
+  if (chatTemplate !== null) {
+    const turns = ollamaTurns(chatTemplate, tokenizer);
+    lines.push('', ...(turns ? [...remarks(turns), `TEMPLATE """${goTemplate(turns)}"""`] : NO_TEMPLATE));
+    const stops = new Set([...(turns ? endMarks(turns) : []), tokenizer.eosToken, ...tokenizer.stops]);
+    stops.delete('');
+    if (stops.size > 0) lines.push('', ...[...stops].map((stop) => `PARAMETER stop ${value(stop)}`));
   }
   return `${lines.join('\n')}\n`;
 }
 
-/** The system message that a ChatML template puts in where a conversation has none, as SmolLM2's and Qwen's do. */
-function defaultSystem(jinja: string): string | null {
-  const match = /<\|im_start\|>system(?:\\n|\n)((?:(?!<\|im_end\|>|['"}{+]).)+)<\|im_end\|>/s.exec(jinja);
-  return match ? match[1]!.replaceAll('\\n', '\n') : null;
+/** A chat template's turns as Ollama has to write them, null where they could not be found. */
+export function ollamaTurns(chatTemplate: string, { bosToken, eosToken, addsBos }: TokenizerFacts): Turns | null {
+  const turns = findTurns(chatTemplate, { bosToken, eosToken });
+  if (!turns || !addsBos || bosToken === '') return turns;
+  const withoutBos = (text: string): string => (text.startsWith(bosToken) ? text.slice(bosToken.length) : text);
+  return { ...turns, head: withoutBos(turns.head), system: turns.system && { ...turns.system, head: withoutBos(turns.system.head) } };
+}
+
+const NO_TEMPLATE = [
+  "# The model's chat template does more than a TEMPLATE can say: it does not write the same text around every turn.",
+  '# Without a TEMPLATE here Ollama takes the nearest of its own for the template in the GGUF file; compare what it writes before you rely on it.',
+];
+
+function remarks({ system }: Turns): string[] {
+  const all = ["# Writes what the model's chat template writes for system, user and assistant messages; tools are left out."];
+  if (system === null) all.push('# The chat template leaves system messages out, and so does this one.');
+  if (system?.refused) all.push("# The chat template refuses system messages; here they stand before the first user's message.");
+  return all;
+}
+
+/** The end token that a reply is followed by; where there is none, the beginning of the user's next turn. */
+function endMarks({ toUser }: Turns): string[] {
+  const mark = END_MARK.exec(toUser.trimStart())?.[0] ?? toUser.trim();
+  return mark === '' ? [] : [mark];
+}
+
+/** A value in a Modelfile, which knows no escapes. */
+function value(text: string): string {
+  return /["\n]/.test(text) ? `"""${text}"""` : `"${text}"`;
 }

@@ -8,7 +8,6 @@ import type { ModelSource, StoredTensor } from '../../src/core/model';
 import type { Progress } from '../../src/core/progress';
 import { exportGgufAdapter } from '../../src/exports/gguf-adapter';
 import { exportMergedGguf } from '../../src/exports/gguf-model';
-import { modelfile } from '../../src/exports/modelfile';
 import { exportPeft } from '../../src/exports/peft';
 import { fileStem, planGgufAdapter, planMerged, planPeft } from '../../src/exports/plan';
 import { readAdapter } from '../../src/formats/adapter';
@@ -186,36 +185,6 @@ describe('plans', () => {
 
   it('make a file name of anything a person types', () => {
     expect(['../../etc', 'Été  2026', '💃', '', 'a'.repeat(300)].map(fileStem)).toEqual(['etc', 'Ete-2026', 'hone', 'hone', 'a'.repeat(100)]);
-  });
-});
-
-describe('a Modelfile', () => {
-  const smollm =
-    "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\nYou are SmolLM<|im_end|>\n' }}{% endif %}" +
-    "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}";
-
-  it('has the format, the default system message and the stops of a ChatML template', () => {
-    expect(modelfile({ from: './m.gguf', chatTemplate: smollm, eosToken: '<|im_end|>' })).toBe(`FROM ./m.gguf
-
-TEMPLATE """{{- range .Messages }}<|im_start|>{{ .Role }}
-{{ .Content }}<|im_end|>
-{{ end }}<|im_start|>assistant
-"""
-
-SYSTEM """You are SmolLM"""
-
-PARAMETER stop "<|im_end|>"
-PARAMETER stop "<|im_start|>"
-`);
-  });
-
-  it('has the end token in formats that use it, and says so where it knows no format', () => {
-    const plain = modelfile({ from: 'x', chatTemplate: "{{ 'User: ' }}{{ 'Assistant:' }}", eosToken: '</s>' });
-    expect(plain).toContain('Assistant: {{ .Content }}</s>');
-    expect(plain).toContain('PARAMETER stop "</s>"');
-    expect(plain).not.toContain('SYSTEM');
-    expect(modelfile({ from: 'x', chatTemplate: '{{ strange }}', eosToken: '' })).toContain('add a TEMPLATE here');
-    expect(modelfile({ from: 'x', chatTemplate: null, eosToken: '' })).toBe('FROM x\n');
   });
 });
 

@@ -114,13 +114,13 @@ function replaced(messages: readonly Message[], index: number, content: string):
 }
 
 /** `<|im_end|>`, `</s>`, `<turn|>`, `[/INST]`: how special tokens are spelled where no tokenizer names them. */
-const BRACKETED = /^(<[^<>\s]{1,40}>|\[\/?[A-Z_]{1,40}\])/;
+export const END_MARK = /^(<[^<>\s]{1,40}>|\[\/?[A-Z_]{1,40}\])/;
 
 /** Length of the end token that `tail`, the text after a reply, begins with; 0 where the template ends turns without one. */
 function endTokenLength(tail: string, { eosToken, specialTokens = [] }: RenderContext): number {
   const rest = tail.trimStart();
   const blank = tail.length - rest.length;
   const known = [...specialTokens, eosToken].filter((token) => token !== '' && rest.startsWith(token));
-  const longest = known.reduce((best, token) => Math.max(best, token.length), 0) || (BRACKETED.exec(rest)?.[0].length ?? 0);
+  const longest = known.reduce((best, token) => Math.max(best, token.length), 0) || (END_MARK.exec(rest)?.[0].length ?? 0);
   return longest === 0 ? 0 : blank + longest;
 }
