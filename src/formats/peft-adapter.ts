@@ -1,4 +1,4 @@
-import { adaptedPaths, loraRank, namesOfPaths, patternComplaint, peftName, type Adapter, type LoraConfig } from '../core/adapter';
+import { adaptedPaths, loraRank, matchesPattern, namesOfPaths, patternComplaint, peftName, type Adapter, type LoraConfig } from '../core/adapter';
 import { dequantize } from '../core/blocks';
 import type { ByteSource } from '../core/bytes';
 import { ModelError, SafetensorsError } from '../core/errors';
@@ -31,7 +31,8 @@ export async function readPeftAdapter(files: readonly ByteSource[]): Promise<Pef
   refuseOtherKinds(keys, json);
   const isTarget = targetRule(keys, json);
   const adapter: Adapter = { config: readLoraConfig(keys, json), tensors: new Map(), magnitudes: new Map() };
-  await readTensors(find('adapter_model.safetensors'), adapter);
+  const { nested } = await readTensors(find('adapter_model.safetensors'), adapter);
+  if (nested) for (const key of ['rank_pattern', 'alpha_pattern'] as const) adapter.config[key] = byPath(adapter.config[key], adaptedPaths(adapter));
   checkPairs(configFile.name, adapter, isTarget);
   adapter.config.target_modules = namesOfPaths(adaptedPaths(adapter));
   return { file: configFile.name, adapter, targets: (paths) => paths.filter(isTarget) };
@@ -160,10 +161,13 @@ function layersOf(file: ConfigFile, json: Json): number[] | null {
 const TENSOR_NAME =
   /^base_model\.model\.(?:model\.)?(?:language_model\.)?(?:model\.)?(layers\.\d+\.(?:self_attn|mlp)\.\w+)\.lora_(A|B|magnitude_vector)(?:\.default)?(?:\.weight)?$/;
 
-async function readTensors(file: ByteSource, adapter: Adapter): Promise<void> {
+/** Fills the adapter; `nested`: its names are those of a multimodal model. */
+async function readTensors(file: ByteSource, adapter: Adapter): Promise<{ nested: boolean }> {
+  let nested = false;
   for (const info of (await readSafetensors(file)).tensors.values()) {
     const match = TENSOR_NAME.exec(info.name);
     if (!match) throw new ModelError(`${file.name}: the adapter holds ${info.name}, which is no LoRA matrix of an attention or MLP projection; choose a plain LoRA.`);
+    nested ||= info.name.includes('.language_model.');
     const path = `model.${match[1]!}`;
     const part = match[2] as 'A' | 'B' | 'magnitude_vector';
     const isTwice = part === 'magnitude_vector' ? adapter.magnitudes.has(path) : adapter.tensors.has(peftName(path, part));
@@ -172,6 +176,16 @@ async function readTensors(file: ByteSource, adapter: Adapter): Promise<void> {
     if (part === 'magnitude_vector') adapter.magnitudes.set(path, data);
     else adapter.tensors.set(peftName(path, part), { shape: [shape[0]!, shape[1]!], data });
   }
+  return { nested };
+}
+
+/** A pattern over a multimodal model's paths as one over its text part's. */
+function byPath(pattern: Readonly<Record<string, number>>, paths: readonly string[]): Record<string, number> {
+  const entries = paths.flatMap((path): [string, number][] => {
+    const key = Object.keys(pattern).find((candidate) => spellings(path).some((spelled) => matchesPattern(candidate, spelled)));
+    return key === undefined ? [] : [[path, pattern[key]!]];
+  });
+  return Object.fromEntries(entries);
 }
 
 async function readTensor(file: ByteSource, info: SafetensorsInfo, rank: 1 | 2): Promise<{ shape: readonly number[]; data: Float32Array }> {

@@ -64,10 +64,11 @@ describe('a PEFT adapter of a variant', () => {
   });
 
   it('of a multimodal model is read as one of its text part', async () => {
-    const adapter = randomAdapter(TINY, { r: 2 });
+    const adapter = randomAdapter(TINY, { r: 2, alpha_pattern: { 'model.layers.1.mlp.up_proj': 5 } });
+    const patterns = { alpha_pattern: { '^model\\.language_model\\.layers\\.1\\.mlp\\.up_proj': 5 } };
     const names = (name: string) => name.replace('model.model.layers', 'model.model.language_model.layers');
-    const read = await readAdapter(await peft(adapter, { target_modules: '.*language_model.*\\.(q|k|v|o|gate|up|down)_proj' }, names), TINY);
-    expect(read.config.target_modules).toEqual(adapter.config.target_modules);
+    const read = await readAdapter(await peft(adapter, { target_modules: '.*language_model.*\\.(q|k|v|o|gate|up|down)_proj', ...patterns }, names), TINY);
+    expect(read.config).toEqual(adapter.config);
     expect(inOrder(read.tensors)).toEqual(inOrder(adapter.tensors));
   });
 
