@@ -5,6 +5,7 @@
  */
 import type { Progress } from '../core/progress';
 import type { LoraConfig } from '../core/adapter';
+import type { Certificate } from '../core/certificate';
 import type { FileType, Projection, WeightType } from '../core/model';
 import type { Recipe, RecipeInput } from '../training/recipe';
 import type { Drift, EvalPoint, MetricPoint, RunHistory, SamplePoint } from '../core/metrics';
@@ -15,6 +16,7 @@ export type { FieldHelp, Recipe, RecipeInput } from '../training/recipe';
 export { matchesPattern, patternComplaint } from '../core/adapter';
 export { PROJECTIONS, projectionPath } from '../core/model';
 export type { Projection, WeightType } from '../core/model';
+export type { AnswerDifference, Certificate } from '../core/certificate';
 export type { Progress } from '../core/progress';
 
 // ---- device -------------------------------------------------------------------------------------
@@ -174,6 +176,35 @@ export type RunEvent =
   | { type: 'sample'; point: SamplePoint }
   | { type: 'saved'; step: number };
 
+// ---- adapters -----------------------------------------------------------------------------------
+
+/** An adapter that this browser has: a run's, or one that a person imported or merged. */
+export interface AdapterSummary {
+  /** Names it in every call and in `lora.init_adapter`: `run:ID` (the best checkpoint, else the last) or `adapter:HASH`. */
+  id: string;
+  name: string;
+  origin: 'run' | 'imported' | 'merged';
+  /** The base it fits. */
+  modelId: string;
+  modelName: string;
+  /** What its files call their base; null where they name none. */
+  madeFor: string | null;
+  /** Its shape, as a recipe that goes on with it has to have it. */
+  lora: Pick<NonNullable<Recipe['lora']>, 'r' | 'lora_alpha' | 'target_modules' | 'use_rslora' | 'use_dora' | 'rank_pattern' | 'alpha_pattern'>;
+  /** Of a merged one. */
+  parts: { name: string; weight: number }[];
+  /** Bytes of its files; null for a run's, which lies in its checkpoints. */
+  bytes: number | null;
+  evalLoss: number | null;
+  createdAt: number;
+}
+
+export interface AdapterUse {
+  id: string;
+  /** 1: as it was trained, 0: not at all. */
+  strength: number;
+}
+
 // ---- try ----------------------------------------------------------------------------------------
 
 export interface ChatMessage {
@@ -183,10 +214,16 @@ export interface ChatMessage {
 
 export interface GenerateRequest {
   modelId: string;
-  /** Whose adapter answers; null: the base alone. */
+  /** Whose training answers; null: the base, by itself or through `adapters`. */
   runId: string | null;
   /** Which checkpoint of the run; left out: best where there is one, else last. */
   checkpoint?: 'best' | 'last';
+  /** How strongly the run's adapter acts; left out: 1. */
+  strength?: number;
+  /** More adapters of the same base, at work together with the run's. */
+  adapters?: AdapterUse[];
+  /** What the base is held in, for both sides alike; left out: as it is. */
+  quantizeBase?: Recipe['quantize_base'];
   messages: ChatMessage[];
   maxTokens: number;
   /** 0 is greedy. */
@@ -206,13 +243,14 @@ export interface GenerateResult {
 
 // ---- export -------------------------------------------------------------------------------------
 
-export type ExportKind = 'peft' | 'gguf-adapter' | 'gguf';
+/** Several files (all but gguf and gguf-adapter) come as one zip. */
+export type ExportKind = 'gguf' | 'gguf-adapter' | 'peft' | 'safetensors' | 'mlx' | 'modelfile' | 'lmstudio';
 export type { FileType as MergedType } from '../core/model';
 
 export interface ExportRequest {
   runId: string;
   kind: ExportKind;
-  /** Merged model only. */
+  /** Of merged weights. safetensors takes F32, F16 and BF16; left out: F16, and for safetensors what the base has. modelfile: with a type the merged model, else the adapter. */
   type?: FileType;
   checkpoint?: 'best' | 'last';
   /** File name without its ending. */
@@ -235,6 +273,8 @@ export interface ExportResult {
   sha256: string;
   /** Present where no destination was given: the file for a download. */
   blob: Blob | null;
+  /** How the file was read again and compared with the trained model; to be saved as JSON beside it. */
+  certificate: Certificate;
 }
 
 // ---- storage ------------------------------------------------------------------------------------
@@ -245,6 +285,7 @@ export interface StorageReport {
   persisted: boolean;
   models: { id: string; name: string; bytes: number }[];
   datasets: { id: string; name: string; bytes: number }[];
+  adapters: { id: string; name: string; bytes: number }[];
   runs: { id: string; name: string; bytes: number }[];
 }
 
@@ -280,11 +321,23 @@ export interface StudioApi {
   renameRun(id: string, name: string): Promise<void>;
   deleteRun(id: string): Promise<void>;
 
-  generate(request: GenerateRequest, onText: (piece: string) => void): Promise<GenerateResult>;
+  /** Runs' adapters and kept ones, newest first. */
+  listAdapters(): Promise<AdapterSummary[]>;
+  /** Keeps an adapter (PEFT's two files, or a GGUF) once it fits the model. Throws a ModelError that names the first tensor that does not. */
+  importAdapter(files: File[], modelId: string, name?: string): Promise<AdapterSummary>;
+  /** Keeps Σ weight · adapter as a new one. Throws an ExportError for DoRA and for adapters of different models. */
+  mergeAdapters(parts: { id: string; weight: number }[], name: string): Promise<AdapterSummary>;
+  renameAdapter(id: string, name: string): Promise<void>;
+  deleteAdapter(id: string): Promise<void>;
+  /** An adapter as a download: a zip of PEFT's files, or a GGUF adapter. */
+  adapterFile(id: string, form: 'peft' | 'gguf-adapter'): Promise<{ fileName: string; blob: Blob }>;
+
+  /** `onProgress` hears of weights that are read onto the GPU; nothing is read where they lie there already. */
+  generate(request: GenerateRequest, onText: (piece: string) => void, onProgress?: (progress: Progress) => void): Promise<GenerateResult>;
   stopGenerating(): Promise<void>;
 
   planExport(request: ExportRequest): Promise<ExportPlan>;
-  /** Writes to `destination` where given (File System Access), else returns a Blob. */
+  /** Writes to `destination` where given (File System Access), else returns a Blob; in both cases only what is certified. Rejects with an ExportError where the file is not what was trained. */
   runExport(request: ExportRequest, destination: WritableStream<Uint8Array> | null, onProgress: (progress: Progress) => void): Promise<ExportResult>;
 
   storage(): Promise<StorageReport>;

@@ -1,30 +1,49 @@
 import { ModelError } from '../core/errors';
-import { AnsweringModel } from '../models/answering';
+import type { ModelSource } from '../core/model';
+import type { OnProgress } from '../core/progress';
+import { trainedBase } from '../formats/quantized';
+import { AnsweringModel, type AdapterAtWork, type Answerer } from '../models/answering';
 import { generate } from '../models/generate';
 import type { Inference } from '../models/inference';
 import type { Gpu } from '../runtime/device';
 import { chatPrompt } from '../training/prompts';
 import { withWeights } from '../training/trained';
 import type { GenerateRequest, GenerateResult } from './api';
+import type { AdapterShelf } from './adapters';
 import type { DeviceDesk } from './device-desk';
 import type { ModelShelf, OpenModel } from './models';
 import type { TrainedShelf } from './trained-shelf';
 
 /** Contexts grow in these steps, so that a conversation does not compile anew at every turn. */
 const CONTEXT_STEP = 1024;
-/** Base and one adapter side by side; another adapter starts afresh. */
-const MOST_ANSWERERS = 2;
 
-/** A base on the GPU, with the contexts that answer over it. */
+/** A base on the GPU with the contexts that answer over it: its own, and one through the adapters at work. */
 interface Warm {
   gpu: Gpu;
-  key: string;
+  /** Which weights lie there. */
+  base: string;
   model: AnsweringModel;
   contextLength: number;
-  answerers: Map<string, Inference>;
+  answerers: Map<string, Answerer>;
 }
 
-/** Answers of the base and of what runs have made of it, one at a time. */
+/** What a request asks to answer. */
+interface Voice {
+  base: string;
+  source: ModelSource;
+  /** Which adapters, whatever their strengths; empty for the base itself. */
+  who: string;
+  adapters: AdapterAtWork[];
+}
+
+/** Who listens to an answer. */
+interface Listener {
+  onText: (piece: string) => void;
+  onProgress: OnProgress | undefined;
+  stopped: () => boolean;
+}
+
+/** Answers of the base and of what runs and adapters have made of it, one at a time, over one copy of its weights. */
 export class Chat {
   private warm: Warm | null = null;
   private last: Promise<unknown> = Promise.resolve();
@@ -34,15 +53,16 @@ export class Chat {
   constructor(
     private readonly models: ModelShelf,
     private readonly trained: TrainedShelf,
+    private readonly adapters: AdapterShelf,
     private readonly desk: DeviceDesk,
   ) {
     desk.onTraining(() => this.free());
   }
 
   /** Answers a conversation, streamed. Throws a DeviceError while a run has the GPU. */
-  generate(request: GenerateRequest, onText: (piece: string) => void): Promise<GenerateResult> {
+  generate(request: GenerateRequest, onText: (piece: string) => void, onProgress?: OnProgress): Promise<GenerateResult> {
     const stops = this.stops;
-    return this.inTurn(() => this.answer(request, onText, () => this.stops > stops));
+    return this.inTurn(() => this.answer(request, { onText, onProgress, stopped: () => this.stops > stops }));
   }
 
   stop(): void {
@@ -59,7 +79,7 @@ export class Chat {
     });
   }
 
-  private async answer(request: GenerateRequest, onText: (piece: string) => void, stopped: () => boolean): Promise<GenerateResult> {
+  private async answer(request: GenerateRequest, { onText, onProgress, stopped }: Listener): Promise<GenerateResult> {
     const model = await this.models.get(request.modelId);
     const { tokenizer, template, stopIds } = model.language;
     if (!tokenizer) throw new ModelError(`${model.summary.name} has no tokenizer, so it cannot be talked to; open it with its tokenizer.json.`);
@@ -68,7 +88,7 @@ export class Chat {
     if (prompt.length >= contextLength) {
       throw new ModelError(`The conversation has ${prompt.length} tokens, and ${model.summary.name} holds ${contextLength}; start a new one.`);
     }
-    const inference = await this.answerer(request, model, Math.min(prompt.length + request.maxTokens, contextLength));
+    const inference = await this.answerer(await this.voice(request, model), Math.min(prompt.length + request.maxTokens, contextLength), contextLength, onProgress);
     const decoder = tokenizer.decoder({ skipSpecial: true });
     let text = '';
     const say = (piece: string): void => {
@@ -84,37 +104,64 @@ export class Chat {
     return { text, tokens: ids.length, tokensPerSecond: seconds > 0 ? ids.length / seconds : 0, secondsToFirst, reason };
   }
 
-  /** The context that answers a request, warm where it was used before. */
-  private async answerer({ runId, checkpoint = 'best' }: GenerateRequest, model: OpenModel, needed: number): Promise<Inference> {
-    const gpu = await this.desk.lendToChat();
+  private async voice({ runId, checkpoint = 'best', strength = 1, adapters = [], quantizeBase = 'none' }: GenerateRequest, model: OpenModel): Promise<Voice> {
     const trained = runId === null ? null : await this.trained.load(runId, checkpoint, model.source.config);
-    const weights = trained?.kind === 'weights' ? trained.weights : null;
-    const base = weights ? `${model.id} ${runId} ${trained!.step}` : model.id;
-    const who = trained?.kind === 'adapter' ? `${runId} ${trained.step}` : '';
-    const isRoomy = (warm: Warm): boolean =>
-      warm.gpu === gpu && warm.key === base && warm.contextLength >= needed && (warm.answerers.has(who) || warm.answerers.size < MOST_ANSWERERS);
-    if (this.warm && !isRoomy(this.warm)) {
+    const source = trainedBase(model.source, quantizeBase);
+    const voice: Voice = { base: source === model.source ? model.id : `${model.id} ${quantizeBase}`, source, who: '', adapters: [] };
+    const add = (key: string, one: AdapterAtWork): void => {
+      if (!Number.isFinite(one.strength)) throw new ModelError(`The strength of an adapter is ${one.strength}, and a number was expected.`);
+      voice.who += `${key}\n`;
+      voice.adapters.push(one);
+    };
+    if (trained?.kind === 'weights') {
+      voice.base = `${model.id} ${runId} ${trained.step}`;
+      voice.source = withWeights(model.source, trained.weights);
+    } else if (trained) {
+      add(`run:${runId} ${trained.step}`, { adapter: trained.adapter, strength });
+    }
+    for (const use of adapters) {
+      const { key, adapter } = await this.adapters.load(use.id, model);
+      add(key, { adapter, strength: use.strength });
+    }
+    return voice;
+  }
+
+  /** The context that answers, warm where it was used before. The base stays where it is, whoever answers over it. */
+  private async answerer(voice: Voice, needed: number, most: number, onProgress?: OnProgress): Promise<Inference> {
+    const gpu = await this.desk.lendToChat();
+    if (this.warm && (this.warm.gpu !== gpu || this.warm.base !== voice.base)) {
       this.warm.model.destroy();
       this.warm = null;
     }
-    this.warm ??= {
-      gpu,
-      key: base,
-      model: await AnsweringModel.load(gpu, weights ? withWeights(model.source, weights) : model.source),
-      contextLength: Math.min(Math.ceil(needed / CONTEXT_STEP) * CONTEXT_STEP, model.summary.contextLength),
-      answerers: new Map(),
-    };
-    const { answerers, contextLength } = this.warm;
-    const found = answerers.get(who);
-    if (found) return found;
-    const { inference } = await this.warm.model.answerer(trained?.kind === 'adapter' ? [{ adapter: trained.adapter, strength: 1 }] : [], contextLength);
-    answerers.set(who, inference);
-    return inference;
+    this.warm ??= { gpu, base: voice.base, model: await AnsweringModel.load(gpu, voice.source, onProgress), contextLength: 0, answerers: new Map() };
+    const { warm } = this;
+    if (warm.contextLength < needed) {
+      forget(warm, () => true);
+      warm.contextLength = Math.min(Math.ceil(needed / CONTEXT_STEP) * CONTEXT_STEP, most);
+    }
+    let answerer = warm.answerers.get(voice.who);
+    if (!answerer) {
+      // The base's own context stays; of adapters, one set is at work at a time.
+      if (voice.who !== '') forget(warm, (who) => who !== '');
+      answerer = await warm.model.answerer(voice.adapters, warm.contextLength, onProgress);
+      warm.answerers.set(voice.who, answerer);
+    }
+    answerer.setStrengths(voice.adapters.map(({ strength }) => strength));
+    return answerer.inference;
   }
 
   private inTurn<T>(work: () => Promise<T>): Promise<T> {
     const turn = this.last.then(work, work);
     this.last = turn.catch(() => undefined);
     return turn;
+  }
+}
+
+/** Frees the contexts of those who are meant. */
+function forget({ answerers }: Warm, isMeant: (who: string) => boolean): void {
+  for (const [who, answerer] of answerers) {
+    if (!isMeant(who)) continue;
+    answerer.destroy();
+    answerers.delete(who);
   }
 }

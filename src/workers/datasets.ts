@@ -10,6 +10,7 @@ import { parseRecipe, type Recipe } from '../training/recipe';
 import type { DatasetInput, DatasetOptions, DatasetSummary, RowPreview } from './api';
 import type { StudioEnvironment } from './environment';
 import type { OpenModel } from './models';
+import { Recent } from './recent';
 
 /** What the page's site serves under demo/ as the demo's data. */
 export const DEMO_DATASET = 'dataset.jsonl';
@@ -132,29 +133,4 @@ function recipeOf(id: string, model: OpenModel, { format, trainOn, maxLength, ev
     },
     training: { max_length: Math.min(maxLength ?? 1024, context) },
   });
-}
-
-/** The last few values by key; two that ask at once share one computation, and a failed one is asked anew. */
-class Recent<T> {
-  private readonly values = new Map<string, Promise<T>>();
-  constructor(private readonly most: number) {}
-
-  get(key: string, compute: () => Promise<T>): Promise<T> {
-    const found = this.values.get(key);
-    const value = found ?? compute();
-    this.values.delete(key);
-    this.values.set(key, value);
-    if (!found) value.catch(() => this.values.get(key) === value && this.values.delete(key));
-    for (const old of this.values.keys()) if (this.values.size > this.most) this.values.delete(old);
-    return value;
-  }
-
-  set(key: string, value: T): void {
-    this.values.delete(key);
-    void this.get(key, () => Promise.resolve(value));
-  }
-
-  clear(): void {
-    this.values.clear();
-  }
 }

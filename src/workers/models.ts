@@ -10,6 +10,7 @@ import { canQuantize } from '../formats/quantized';
 import { baseName } from '../safetensors/json';
 import { downloadModel, listHubFiles } from '../storage/hub-files';
 import { languageOf, type Language } from '../training/prepare';
+import { ADAPTER_IDS } from './adapters';
 import { DATASET_IDS } from './datasets';
 import type { HubFile, ModelInput, ModelSummary } from './api';
 import type { StudioEnvironment } from './environment';
@@ -81,7 +82,9 @@ export class ModelShelf {
     const names = new Map((await this.list()).map(({ id, name }) => [id, name]));
     const groups = new Map<string, number>();
     for (const { group, bytes } of await this.environment.files.list()) groups.set(group, (groups.get(group) ?? 0) + bytes);
-    return [...groups].filter(([id]) => !id.startsWith(DATASET_IDS)).map(([id, bytes]) => ({ id, name: names.get(id) ?? `${id.replace(/^\w+:/, '')}, not whole`, bytes }));
+    return [...groups]
+      .filter(([id]) => !id.startsWith(DATASET_IDS) && !id.startsWith(ADAPTER_IDS))
+      .map(([id, bytes]) => ({ id, name: names.get(id) ?? `${id.replace(/^\w+:/, '')}, not whole`, bytes }));
   }
 
   async delete(id: string): Promise<void> {

@@ -1,6 +1,7 @@
 import type { OnProgress } from '../core/progress';
 import { parseRecipe } from '../training/recipe';
 import type {
+  AdapterSummary,
   DatasetInput,
   DatasetOptions,
   DatasetSummary,
@@ -23,6 +24,7 @@ import type {
   StorageReport,
   StudioApi,
 } from './api';
+import { AdapterShelf } from './adapters';
 import { Chat } from './chat';
 import { DatasetShelf } from './datasets';
 import { DeviceDesk } from './device-desk';
@@ -41,6 +43,7 @@ export class Studio implements StudioApi {
   private readonly planner: Planner;
   private readonly trainer: Trainer;
   private readonly trained: TrainedShelf;
+  private readonly adapters: AdapterShelf;
   private readonly chat: Chat;
   private readonly exporter: Exporter;
 
@@ -49,10 +52,11 @@ export class Studio implements StudioApi {
     this.models = new ModelShelf(environment);
     this.datasets = new DatasetShelf(environment);
     this.planner = new Planner(this.models, this.datasets, this.desk, environment.runs);
-    this.trainer = new Trainer(environment, this.planner, this.desk);
     this.trained = new TrainedShelf(environment);
-    this.chat = new Chat(this.models, this.trained, this.desk);
-    this.exporter = new Exporter(environment, this.models, this.trained);
+    this.adapters = new AdapterShelf(environment, this.models, this.trained);
+    this.trainer = new Trainer(environment, this.planner, this.adapters, this.desk);
+    this.chat = new Chat(this.models, this.trained, this.adapters, this.desk);
+    this.exporter = new Exporter(environment, this.models, this.trained, this.desk);
   }
 
   device(): Promise<DeviceReport> {
@@ -119,8 +123,27 @@ export class Studio implements StudioApi {
     return this.trainer.delete(id);
   }
 
-  generate(request: GenerateRequest, onText: (piece: string) => void): Promise<GenerateResult> {
-    return this.chat.generate(request, onText);
+  listAdapters(): Promise<AdapterSummary[]> {
+    return this.adapters.list();
+  }
+  importAdapter(files: File[], modelId: string, name?: string): Promise<AdapterSummary> {
+    return this.adapters.importFiles(files, modelId, name);
+  }
+  mergeAdapters(parts: { id: string; weight: number }[], name: string): Promise<AdapterSummary> {
+    return this.adapters.merge(parts, name);
+  }
+  renameAdapter(id: string, name: string): Promise<void> {
+    return this.adapters.rename(id, name);
+  }
+  deleteAdapter(id: string): Promise<void> {
+    return this.adapters.delete(id);
+  }
+  adapterFile(id: string, form: 'peft' | 'gguf-adapter'): Promise<{ fileName: string; blob: Blob }> {
+    return this.adapters.file(id, form);
+  }
+
+  generate(request: GenerateRequest, onText: (piece: string) => void, onProgress?: OnProgress): Promise<GenerateResult> {
+    return this.chat.generate(request, onText, onProgress);
   }
   async stopGenerating(): Promise<void> {
     this.chat.stop();
@@ -140,15 +163,17 @@ export class Studio implements StudioApi {
       const bytes = (await checkpoints(id).list()).reduce((sum, saved) => sum + saved.bytes, 0);
       kept.push({ id, name, bytes });
     }
-    return { ...(await estimate()), models: await this.models.kept(), datasets: await this.datasets.list(), runs: kept };
+    const [models, datasets, adapters] = [await this.models.kept(), await this.datasets.list(), await this.adapters.kept()];
+    return { ...(await estimate()), models, datasets, adapters, runs: kept };
   }
-  /** Stops what goes on and forgets models, data sets and runs. */
+  /** Stops what goes on and forgets models, data sets, adapters and runs. */
   async deleteEverything(): Promise<void> {
     await this.trainer.stop('discard');
     await this.chat.free();
     this.models.forget();
     this.datasets.forget();
     this.trained.forget();
+    this.adapters.forget();
     await this.environment.deleteEverything();
   }
 }

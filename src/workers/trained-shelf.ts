@@ -2,10 +2,14 @@ import { ExportError } from '../core/errors';
 import type { ModelConfig } from '../core/model';
 import { trainedOf, type Trained } from '../training/trained';
 import type { StudioEnvironment } from './environment';
+import { Recent } from './recent';
+
+/** Several runs' adapters answer together; what every weight of a model became is large. */
+const MOST_KEPT = 3;
 
 /** What runs have learned, read from their checkpoints. */
 export class TrainedShelf {
-  private cached: { key: string; trained: Trained } | null = null;
+  private readonly read = new Recent<Trained>(MOST_KEPT);
 
   constructor(private readonly environment: Pick<StudioEnvironment, 'checkpoints'>) {}
 
@@ -14,15 +18,10 @@ export class TrainedShelf {
     const checkpoints = this.environment.checkpoints(runId);
     const saved = await checkpoints.list();
     if (saved.length === 0) throw new ExportError('This run has saved nothing yet; let it reach its first checkpoint.');
-    const key = JSON.stringify([runId, which, saved]);
-    if (this.cached?.key !== key) {
-      const { checkpoint } = (await checkpoints.load(which))!;
-      this.cached = { key, trained: trainedOf(checkpoint, config) };
-    }
-    return this.cached.trained;
+    return this.read.get(JSON.stringify([runId, which, saved]), async () => trainedOf((await checkpoints.load(which))!.checkpoint, config));
   }
 
   forget(): void {
-    this.cached = null;
+    this.read.clear();
   }
 }

@@ -1,4 +1,5 @@
-import { DeviceError, HoneError, RecipeError, StorageError, TrainingError } from '../core/errors';
+import type { Adapter } from '../core/adapter';
+import { DeviceError, HoneError, StorageError, TrainingError } from '../core/errors';
 import { mib, type Gpu } from '../runtime/device';
 import { checkpointBytes, requireCheckpointRoom } from '../storage/checkpoints';
 import type { Release } from '../storage/lock';
@@ -6,8 +7,10 @@ import { newRun, type RunRecord } from '../storage/runs';
 import { TrainingControl, type TrainingEvent } from '../training/events';
 import { parseRecipe, type Recipe, type RecipeInput } from '../training/recipe';
 import { RunRecorder } from '../training/recorder';
+import { startingAdapter } from '../training/starting-adapter';
 import { train, type TrainingOutcome } from '../training/train';
 import type { RunEvent, RunHistory, RunStatus, RunSummary } from './api';
+import type { AdapterShelf } from './adapters';
 import type { DeviceDesk } from './device-desk';
 import type { StudioEnvironment } from './environment';
 import type { Planner, PreparedRun } from './planner';
@@ -23,6 +26,14 @@ interface Active {
   ended: Promise<void>;
 }
 
+/** What is trained: a plan, from where. */
+interface Job {
+  id: string;
+  plan: PreparedRun;
+  initial: Adapter | null;
+  resume: boolean;
+}
+
 /** Runs: starts one at a time, keeps all. */
 export class Trainer {
   private active: Active | null = null;
@@ -32,6 +43,7 @@ export class Trainer {
   constructor(
     private readonly environment: Pick<StudioEnvironment, 'runs' | 'checkpoints' | 'files' | 'lock'>,
     private readonly planner: Planner,
+    private readonly adapters: AdapterShelf,
     private readonly desk: DeviceDesk,
   ) {}
 
@@ -41,17 +53,14 @@ export class Trainer {
   }
 
   private async startAlone(input: RecipeInput, name: string, onEvent: (event: RunEvent) => void): Promise<string> {
-    const recipe = parseRecipe(input);
-    if (recipe.lora?.init_adapter !== undefined) {
-      throw new RecipeError('lora.init_adapter names a file, which only the command line can open; remove it from the recipe.');
-    }
-    const plan = await this.planner.prepare(recipe, (progress) => onEvent({ type: 'preparing', progress }));
+    const plan = await this.planner.prepare(parseRecipe(input), (progress) => onEvent({ type: 'preparing', progress }));
+    const initial = await this.initialAdapter(plan);
     const totalSteps = await this.requireRoom(plan);
     const id = crypto.randomUUID();
     const release = await this.takeLock();
     try {
       await this.environment.runs.put(newRecord(id, name, plan, totalSteps));
-      await this.launch(id, plan, false, onEvent, release);
+      await this.launch({ id, plan, initial, resume: false }, onEvent, release);
     } catch (error) {
       release();
       await this.delete(id);
@@ -73,10 +82,12 @@ export class Trainer {
   private async resumeAlone(id: string, onEvent: (event: RunEvent) => void): Promise<void> {
     const record = await this.record(id);
     const plan = await this.planner.prepare(parseRecipe(record.recipe), (progress) => onEvent({ type: 'preparing', progress }));
+    const isBegun = (await this.environment.checkpoints(id).list()).length > 0;
+    const initial = isBegun ? null : await this.initialAdapter(plan);
     await this.requireRoom(plan);
     const release = await this.takeLock();
     try {
-      await this.launch(id, plan, true, onEvent, release);
+      await this.launch({ id, plan, initial, resume: true }, onEvent, release);
     } catch (error) {
       release();
       await this.environment.runs.update(id, { status: 'interrupted', message: sentence(error) });
@@ -157,13 +168,21 @@ export class Trainer {
     return steps;
   }
 
+  /** The adapter that a recipe starts from, in its shape; null for a fresh one. Throws a HoneError where it is gone, or the two disagree. */
+  private async initialAdapter({ recipe, model }: PreparedRun): Promise<Adapter | null> {
+    const id = recipe.lora?.init_adapter;
+    if (id === undefined) return null;
+    const { adapter, name } = await this.adapters.load(id, model);
+    return startingAdapter(recipe.lora!, adapter, model.source.config, name);
+  }
+
   /** Trains behind; resolves once training has begun, rejects where it could not. */
-  private async launch(id: string, plan: PreparedRun, resume: boolean, onEvent: (event: RunEvent) => void, release: Release): Promise<void> {
+  private async launch(job: Job, onEvent: (event: RunEvent) => void, release: Release): Promise<void> {
     let begin!: () => void;
     const begun = new Promise<void>((resolve) => (begin = resolve));
-    const active: Active = { id, control: new TrainingControl(), onEvent, ended: Promise.resolve() };
+    const active: Active = { id: job.id, control: new TrainingControl(), onEvent, ended: Promise.resolve() };
     this.active = active;
-    const end = this.train(active, plan, resume, begin).finally(() => {
+    const end = this.train(active, job, begin).finally(() => {
       this.active = null;
       this.desk.giveBack();
       release();
@@ -175,8 +194,9 @@ export class Trainer {
   }
 
   /** Returns the run's last event; rejects only where training did not begin. */
-  private async train(active: Active, { recipe, model, base, original, prepared }: PreparedRun, resume: boolean, begin: () => void): Promise<RunEvent> {
-    const { id, control } = active;
+  private async train(active: Active, { id, plan, initial, resume }: Job, begin: () => void): Promise<RunEvent> {
+    const { control } = active;
+    const { recipe, model, base, original, prepared } = plan;
     const checkpoints = this.environment.checkpoints(id);
     const gpu = await this.desk.lendToTraining();
     const recorder = new RunRecorder(this.environment.runs, id);
@@ -194,7 +214,7 @@ export class Trainer {
     const { train: rows, eval: held, samples, decode, stopIds } = prepared;
     const job = {
       ...{ recipe, model: base, original, train: rows, eval: held, samples, decode, stopIds },
-      ...{ initialAdapter: null, checkpoints: recorder.checkpoints(checkpoints), resume },
+      ...{ initialAdapter: initial, checkpoints: recorder.checkpoints(checkpoints), resume },
     };
     try {
       return await this.finish(id, control, recorder, await train(job, gpu, control, on));

@@ -1,6 +1,8 @@
+import type { Adapter } from '../../src/core/adapter';
 import { MemorySink } from '../../src/core/bytes';
 import type { GgufTokenizerKeys, ModelConfig } from '../../src/core/model';
 import { exportMergedGguf } from '../../src/exports/gguf-model';
+import { peftFiles } from '../../src/exports/peft';
 import { randomModel, TINY } from '../fixtures';
 
 const SPECIAL = ['<unk>', '<s>', '</s>', '<|im_start|>', '<|im_end|>'];
@@ -49,8 +51,8 @@ export const ODD: ModelConfig = {
 };
 
 /** The same model every time, as a GGUF file that a person could choose. */
-export async function tinyModelFile(name = 'odd.gguf'): Promise<File> {
-  const model = { ...randomModel(ODD, 7), name: 'odd', tokenizer: { kind: 'gguf' as const, keys: tokenizer } };
+export async function tinyModelFile(name = 'odd.gguf', config = ODD): Promise<File> {
+  const model = { ...randomModel(config, 7), name: 'odd', tokenizer: { kind: 'gguf' as const, keys: tokenizer } };
   const sink = new MemorySink();
   await exportMergedGguf({ model, name: 'odd', type: 'F32' }, sink);
   return new File([sink.bytes() as Uint8Array<ArrayBuffer>], name);
@@ -60,4 +62,15 @@ export async function tinyModelFile(name = 'odd.gguf'): Promise<File> {
 export function tinyDataset(rows = 24): string {
   const row = (i: number) => ({ messages: [{ role: 'user', content: `What is ${i}?` }, { role: 'assistant', content: `It is ${i % 3 ? 'odd' : 'even'} ${i}.` }] });
   return Array.from({ length: rows }, (_, i) => `${JSON.stringify(row(i))}\n`).join('');
+}
+
+/** The files that PEFT would have left. */
+export async function peftFolder(adapter: Adapter, baseModel = 'someone/odd'): Promise<File[]> {
+  const files: File[] = [];
+  for (const { name, write } of peftFiles({ adapter, card: { name: 'x', baseModel, facts: [] } })) {
+    const sink = new MemorySink();
+    await write(sink);
+    files.push(new File([sink.bytes() as Uint8Array<ArrayBuffer>], name));
+  }
+  return files;
 }
