@@ -1,10 +1,11 @@
 import { createWriteStream } from 'node:fs';
 import { loraRank, peftName, targetedModules, type Adapter, type LoraConfig } from '../src/core/adapter';
-import type { ByteSink } from '../src/core/bytes';
+import { MemorySink, MemorySource, type ByteSink } from '../src/core/bytes';
 import { expectedTensors } from '../src/core/layout';
 import { projectionsOf } from '../src/core/families';
 import { PLAIN_ATTENTION, projectionShape, type GgufTokenizerKeys, type LayerType, type ModelConfig, type ModelSource, type StoredTensor } from '../src/core/model';
 import { Random } from '../src/core/random';
+import type { ExportFile } from '../src/exports/files';
 import { llama3RopeFactors } from '../src/core/rope';
 
 /** A file on disk as a sink. */
@@ -15,6 +16,18 @@ export function fileSink(path: string): ByteSink {
     close: () => new Promise((resolve) => stream.end(() => resolve())),
     abort: () => new Promise((resolve) => stream.destroy().once('close', () => resolve())),
   };
+}
+
+/** What an export's files hold once they are written, as sources below a folder. */
+export async function writtenFiles(files: readonly ExportFile[], folder = ''): Promise<MemorySource[]> {
+  const sources: MemorySource[] = [];
+  for (const { name, bytes, write } of files) {
+    const sink = new MemorySink();
+    const written = await write(sink);
+    if (!sink.closed || written.bytes !== bytes) throw new Error(`${name}: ${written.bytes} bytes were written, ${bytes} announced`);
+    sources.push(new MemorySource(sink.bytes(), folder === '' ? name : `${folder}/${name}`));
+  }
+  return sources;
 }
 
 /** A small Llama in a shape of its own: untied head, grouped heads, Llama 3's rope scaling. */

@@ -1,126 +1,117 @@
-import { mkdir, writeFile } from 'node:fs/promises';
 import { existsSync } from 'node:fs';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
-import type { ByteSink } from '../core/bytes';
-import { ExportError } from '../core/errors';
-import { FILE_TYPES, type FileType, type ModelSource } from '../core/model';
-import { exportGgufAdapter } from '../exports/gguf-adapter';
-import { exportMergedGguf, type MergedModel } from '../exports/gguf-model';
+import type { Certificate } from '../core/certificate';
+import { DeviceError, ExportError } from '../core/errors';
+import { FILE_TYPES, type ModelSource } from '../core/model';
+import { sha256 } from '../core/sha256';
+import { VERSION } from '../core/version';
+import { EXPORT_KINDS, prepareExport, subjectOf, trainedModel, type Choice, type Learned, type Subject } from '../exports/kinds';
 import type { CardFacts } from '../exports/model-card';
-import { exportPeft, peftFiles } from '../exports/peft';
-import { fileStem, planGgufAdapter, planMerged, planPeft, type Plan, type PlanFacts } from '../exports/plan';
+import { fileStem } from '../exports/names';
+import { isOneFile, planExport, type Plan } from '../exports/plan';
+import { writeExport, type Examination, type Provenance } from '../exports/write-export';
+import { openDevice } from '../runtime/device';
 import { Checkpoints } from '../storage/checkpoints';
 import { FolderParts } from '../storage/folder';
-import { FileSink } from '../storage/node-file';
+import { Trial } from '../training/answers';
 import { languageOf } from '../training/prepare';
-import { parseRecipe } from '../training/recipe';
-import { trainedOf, type Trained } from '../training/trained';
+import { parseRecipe, type Recipe } from '../training/recipe';
+import { trainedOf } from '../training/trained';
 import { readArguments, required, UsageError } from './arguments';
-import { openAdapterPath, openModelPath, readJsonFile, writeWhole } from './files';
+import { openAdapterPath, openModelPath, readJsonFile, sha256Of } from './files';
+import { nodeGpu } from './node-gpu';
+import { StagedExport, certificatePath } from './staged-export';
 import { cardFacts } from './trained-files';
 
-const KINDS = ['peft', 'gguf-adapter', 'gguf'] as const;
-
-/** What there is to export: a run's trained tensors, or an adapter's, with their base. */
-interface Exported {
+/** What there is to export: a base and what was learned over it, by a run or in an adapter from elsewhere. */
+interface Opened {
   model: ModelSource;
-  trained: Trained;
+  learned: Learned;
   card: CardFacts;
+  recipe: Recipe | null;
 }
 
-/** `hone export`: a run's folder (or an adapter's, with --base) as files for other programs. */
+/** `hone export`: what a run or an adapter learned, as files for other programs, each with a certificate. */
 export async function exportRun(args: string[]): Promise<void> {
   const { values, positionals } = readArguments(
     args,
-    { to: { type: 'string' }, type: { type: 'string' }, out: { type: 'string' }, base: { type: 'string' }, checkpoint: { type: 'string' } },
-    { least: 1, most: 1, names: 'DIR, the folder of a run' },
+    {
+      to: { type: 'string' },
+      type: { type: 'string' },
+      out: { type: 'string' },
+      base: { type: 'string' },
+      model: { type: 'string' },
+      adapter: { type: 'string' },
+      checkpoint: { type: 'string' },
+    },
+    { least: 0, most: 1, names: 'DIR, the folder of a run, or --model and --adapter' },
   );
-  const to = oneOf(required(values.to, 'to'), 'to', KINDS);
-  const type = oneOf(values.type ?? 'F16', 'type', FILE_TYPES);
+  const kind = oneOf(required(values.to, 'to'), 'to', EXPORT_KINDS);
+  const type = values.type === undefined ? undefined : oneOf(values.type, 'type', FILE_TYPES);
   const which = oneOf(values.checkpoint ?? 'best', 'checkpoint', ['best', 'last'] as const);
   const out = resolve(required(values.out, 'out'));
-  const exported = await open(positionals[0]!, which, values.base);
+  const folder = positionals[0] ?? required(values.adapter, 'adapter');
+  const opened = await open(folder, which, values.base ?? values.model);
+  const subject = subjectOf(opened.model, languageOf(opened.model), opened.learned, opened.card);
+  const stem = fileStem(basename(out).replace(/\.(gguf|zip)$/i, ''));
+  const choice: Choice = { kind, type, stem, fileName: basename(out) };
+  const prepared = await prepareExport(subject, choice);
   await mkdir(dirname(out), { recursive: true });
-  if (to === 'peft') await writePeft(exported, out);
-  else if (to === 'gguf-adapter') await writeAdapter(exported, out);
-  else await writeMerged(exported, type, out);
+  const destination = await StagedExport.start(out, isOneFile(prepared));
+  const certificate = await writeExport(prepared, destination, await examination(subject, opened.recipe), await provenance(opened));
+  await told(out, certificate, planExport(subject, choice, prepared));
 }
 
-async function open(folder: string, which: 'best' | 'last', base: string | undefined): Promise<Exported> {
-  if (existsSync(join(folder, 'adapter_config.json'))) {
-    const model = await openModelPath(required(base, 'base'));
-    const adapter = await openAdapterPath(folder, model.config);
-    const card = { name: basename(resolve(folder)), baseModel: model.name, facts: [] };
-    return { model, trained: { kind: 'adapter', step: 0, adapter }, card };
+async function open(path: string, which: 'best' | 'last', base: string | undefined): Promise<Opened> {
+  if (!existsSync(join(path, 'recipe.json'))) {
+    const model = await openModelPath(required(base, 'model'));
+    const adapter = await openAdapterPath(path, model.config);
+    const card = { name: basename(resolve(path)).replace(/\.gguf$/i, ''), baseModel: model.name, facts: [] };
+    return { model, learned: { kind: 'adapter', adapter }, card, recipe: null };
   }
-  const recipe = parseRecipe(await readJsonFile(join(folder, 'recipe.json')));
+  const recipe = parseRecipe(await readJsonFile(join(path, 'recipe.json')));
   const model = await openModelPath(base ?? recipe.model);
-  const loaded = await new Checkpoints(new FolderParts(join(folder, 'checkpoints'))).load(which);
-  if (!loaded) throw new ExportError(`${folder} has no checkpoint yet, so there is nothing to export; train first.`);
+  const loaded = await new Checkpoints(new FolderParts(join(path, 'checkpoints'))).load(which);
+  if (!loaded) throw new ExportError(`${path} has no checkpoint yet, so there is nothing to export; train first.`);
   for (const sentence of loaded.damaged) console.error(sentence);
   const trained = trainedOf(loaded.checkpoint, model.config);
-  console.log(`Step ${trained.step} of ${basename(resolve(folder))}`);
-  return { model, trained, card: cardFacts(recipe, model, loaded.checkpoint) };
+  console.log(`Step ${trained.step} of ${basename(resolve(path))}`);
+  return { model, learned: trained, card: cardFacts(recipe, model, loaded.checkpoint), recipe };
 }
 
-async function writePeft({ model, trained, card }: Exported, out: string): Promise<void> {
-  const { adapter } = requireAdapter(trained);
-  if (out.endsWith('.zip')) {
-    const { bytes } = await exportPeft({ adapter, card }, await FileSink.create(out));
-    return told(out, bytes, planPeft(facts(model, out), adapter, card));
+async function examination(subject: Subject, recipe: Recipe | null): Promise<Examination> {
+  const trained = trainedModel(subject, recipe?.quantize_base ?? 'none');
+  try {
+    return { trained, judge: new Trial(await openDevice(await nodeGpu()), subject.model) };
+  } catch (error) {
+    if (!(error instanceof DeviceError)) throw error;
+    return { trained, judge: null, reason: `there is no GPU to run it on (${error.message.replace(/\.$/, '')})` };
   }
-  const files = peftFiles({ adapter, card });
-  for (const { name, pieces } of files) await writeWhole(join(out, name), pieces());
-  console.log(`Wrote ${out} (${files.map(({ name }) => name).join(', ')})`);
 }
 
-async function writeAdapter({ model, trained, card }: Exported, out: string): Promise<void> {
-  const { adapter } = requireAdapter(trained);
-  const sink = await FileSink.create(out);
-  const { bytes } = await exportGgufAdapter({ adapter, config: model.config, name: card.name }, sink);
-  await told(out, bytes, planGgufAdapter(facts(model, out), adapter));
-}
-
-async function writeMerged({ model, trained, card }: Exported, type: FileType, out: string): Promise<void> {
-  const { tokenizer, template } = languageOf(model);
-  const request: MergedModel = {
-    model,
-    name: card.name,
-    type,
-    ...(trained.kind === 'adapter' ? { adapter: trained.adapter } : { weights: new Map([...trained.weights].map(([name, { data }]) => [name, data])) }),
-    chatTemplate: tokenizer ? template.template : null,
-    encode: tokenizer && ((text) => tokenizer.encode(text, { parseSpecial: false })),
-  };
-  const sink: ByteSink = await FileSink.create(out);
-  const { bytes } = await exportMergedGguf(request, sink);
-  await told(out, bytes, planMerged(facts(model, out), request));
-}
-
-function requireAdapter(trained: Trained): Extract<Trained, { kind: 'adapter' }> {
-  if (trained.kind === 'adapter') return trained;
-  throw new ExportError('this run trained every weight, so it has no adapter; export it with --to gguf.');
-}
-
-/** Plans name files by a stem; here the person has named the file. */
-function facts(model: ModelSource, out: string): PlanFacts {
-  const { tokenizer, template } = languageOf(model);
+/** A run's hashes are in its recipe; for other adapters the base is read. */
+async function provenance({ model, recipe }: Opened): Promise<Provenance> {
   return {
-    name: fileStem(basename(out).replace(/\.(gguf|zip)$/, '')),
-    model,
-    chatTemplate: tokenizer ? template.template : null,
-    eosToken: tokenizer?.eosToken ?? '',
+    base: { name: model.name, sha256: recipe?.model_sha256 ?? (await sha256Of(model.files)) },
+    dataset: recipe && { name: basename(recipe.dataset.path), sha256: recipe.dataset.sha256 ?? null },
+    recipe_sha256: recipe && sha256(new TextEncoder().encode(JSON.stringify(recipe))),
+    program: `hone ${VERSION}`,
   };
 }
 
-/** Says what was written and what can be done with it; texts that go beside are written. */
-async function told(out: string, bytes: number, plan: Plan): Promise<void> {
-  console.log(`Wrote ${out} (${bytes} bytes)`);
-  const named = (text: string): string => text.replaceAll(plan.fileName, basename(out));
+/** Says what was written, what the certificate found, and what can be done with it; texts that go beside are written. */
+async function told(out: string, { files, words }: Certificate, plan: Plan): Promise<void> {
+  const bytes = files.reduce((sum, file) => sum + file.bytes, 0);
+  console.log(`Wrote ${out} (${files.length === 1 ? '' : `${files.map(({ name }) => name).join(', ')}; `}${bytes} bytes)`);
+  console.log(words);
+  console.log(`Wrote ${certificatePath(out)}`);
   for (const { fileName, text } of plan.companions) {
-    await writeFile(join(dirname(out), fileName), named(text));
+    await writeFile(join(dirname(out), fileName), text);
     console.log(`Wrote ${join(dirname(out), fileName)}`);
   }
-  for (const { runs, command } of plan.commands) console.log(`${runs}:\n  ${named(command)}`);
+  const isFolder = files.length > 1 && !out.endsWith('.zip');
+  for (const { runs, command } of plan.commands) if (!(isFolder && runs === 'Unpack')) console.log(`${runs}:\n  ${command}`);
 }
 
 function oneOf<T extends string>(value: string, option: string, known: readonly T[]): T {

@@ -6,6 +6,7 @@ import type { Adapter } from '../core/adapter';
 import type { ByteSource } from '../core/bytes';
 import { ModelError, RecipeError, StorageError } from '../core/errors';
 import type { ModelConfig, ModelSource } from '../core/model';
+import type { ExportFile } from '../exports/files';
 import { readAdapter } from '../formats/adapter';
 import { modelFiles } from '../formats/model-files';
 import { openModel } from '../formats/open-model';
@@ -48,9 +49,7 @@ export async function openAdapterPath(path: string, config?: ModelConfig): Promi
   const info = await stat(path).catch(() => null);
   if (!info) throw new ModelError(`${path} does not exist; give a GGUF adapter or the folder of a PEFT adapter.`);
   if (info.isFile() && path.toLowerCase().endsWith('.gguf')) return withFile(path, (file) => readAdapter([file], config));
-  let folder = info.isFile() ? dirname(path) : path;
-  if (!existsSync(join(folder, 'adapter_config.json')) && existsSync(join(folder, 'adapter/adapter_config.json'))) folder = join(folder, 'adapter');
-  const files = await filesOf(folder);
+  const files = await filesOf(adapterFolder(info.isFile() ? dirname(path) : path));
   try {
     return await readAdapter(files, config);
   } finally {
@@ -58,9 +57,15 @@ export async function openAdapterPath(path: string, config?: ModelConfig): Promi
   }
 }
 
-/** The base that a PEFT adapter names, or null. */
-export async function adapterBase(path: string): Promise<string | null> {
-  const config = join(path, 'adapter_config.json');
+/** Where PEFT's files are: in the folder itself, or in a run's `adapter`. */
+function adapterFolder(folder: string): string {
+  const isRun = !existsSync(join(folder, 'adapter_config.json')) && existsSync(join(folder, 'adapter/adapter_config.json'));
+  return isRun ? join(folder, 'adapter') : folder;
+}
+
+/** The base that the PEFT adapter of a folder names, or null. */
+export async function adapterBase(folder: string): Promise<string | null> {
+  const config = join(adapterFolder(folder), 'adapter_config.json');
   if (!existsSync(config)) return null;
   const { base_model_name_or_path: base } = (await readJsonFile(config)) as { base_model_name_or_path?: unknown };
   return typeof base === 'string' ? base : null;
@@ -88,17 +93,12 @@ export async function readJsonFile(path: string): Promise<unknown> {
   }
 }
 
-/** Writes a file as a whole, making its folder. */
-export async function writeWhole(path: string, pieces: Iterable<Uint8Array>): Promise<void> {
-  await mkdir(dirname(path), { recursive: true });
-  const sink = await FileSink.create(path);
-  try {
-    for (const piece of pieces) await sink.write(piece);
-  } catch (error) {
-    await sink.abort();
-    throw error;
+/** Writes files into a folder, each as a whole. */
+export async function writeFiles(folder: string, files: readonly ExportFile[]): Promise<void> {
+  for (const { name, write } of files) {
+    await mkdir(dirname(join(folder, name)), { recursive: true });
+    await write(await FileSink.create(join(folder, name)));
   }
-  await sink.close();
 }
 
 const HASH_BYTES = 8 * 2 ** 20;

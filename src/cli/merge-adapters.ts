@@ -1,10 +1,10 @@
-import { basename, join, resolve } from 'node:path';
+import { basename, resolve } from 'node:path';
 import { exportGgufAdapter } from '../exports/gguf-adapter';
 import { mergeAdapters, type WeightedAdapter } from '../exports/merge-adapters';
 import { peftFiles } from '../exports/peft';
 import { FileSink } from '../storage/node-file';
 import { readArguments, required, UsageError } from './arguments';
-import { adapterBase, openAdapterPath, openModelPath, writeWhole } from './files';
+import { adapterBase, openAdapterPath, openModelPath, writeFiles } from './files';
 
 /** `hone merge-adapters`: several adapters of one base as one, each times its weight, in PEFT's form or as a GGUF adapter. */
 export async function mergeAdapterFiles(args: string[]): Promise<void> {
@@ -29,7 +29,7 @@ export async function mergeAdapterFiles(args: string[]): Promise<void> {
   } else {
     const facts = parts.map((part) => ({ label: basename(resolve(part.name)), value: `× ${part.weight}` }));
     const baseModel = (await adapterBase(positionals[0]!)) ?? base?.name ?? '';
-    for (const { name: file, pieces } of peftFiles({ adapter, card: { name, baseModel, facts } })) await writeWhole(join(out, file), pieces());
+    await writeFiles(out, peftFiles({ adapter, card: { name, baseModel, facts } }));
   }
   console.log(`Wrote ${out}: rank ${adapter.config.r}, ${parts.map((part) => `${part.weight} × ${part.name}`).join(' + ')}`);
 }

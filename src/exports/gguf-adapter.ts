@@ -2,11 +2,11 @@ import { loraRank, loraScale, peftName, targetedModules, type Adapter, type Adap
 import type { ByteSink } from '../core/bytes';
 import { ExportError } from '../core/errors';
 import type { ModelConfig } from '../core/model';
-import type { OnProgress } from '../core/progress';
 import { familyOf } from '../core/families';
 import { ggufName, interleavedRow, isInterleaved } from '../gguf/families';
 import { quantize } from '../gguf/quantize';
 import { GgufWriter, f32, ggufSize, text, type GgufMetadata, type TensorPlan } from '../gguf/writer';
+import type { ExportFile } from './files';
 import { writeFile, type Written } from './hashing-sink';
 import { allFinite } from './merge';
 
@@ -73,8 +73,13 @@ function interleaveRows(tensor: AdapterTensor, headDim: number): Float32Array {
   return ordered;
 }
 
+/** The adapter as one file of an export. Throws as adapterLayout does. */
+export function ggufAdapterFile(request: AdapterExport, name: string): ExportFile {
+  return { name, bytes: adapterLayout(request).bytes, write: (sink, onBytes) => exportGgufAdapter(request, sink, onBytes) };
+}
+
 /** Writes a LoRA as a GGUF adapter for llama.cpp and Ollama and closes the sink. Throws ExportError where it is not finite. */
-export async function exportGgufAdapter(request: AdapterExport, sink: ByteSink, onProgress?: OnProgress): Promise<Written> {
+export async function exportGgufAdapter(request: AdapterExport, sink: ByteSink, onBytes?: (bytes: number) => void): Promise<Written> {
   const layout = adapterLayout(request);
   return writeFile(
     sink,
@@ -87,6 +92,6 @@ export async function exportGgufAdapter(request: AdapterExport, sink: ByteSink, 
       }
       writer.finish();
     },
-    (done) => onProgress?.({ label: 'Writing the adapter', done, total: layout.bytes, unit: 'bytes' }),
+    onBytes,
   );
 }

@@ -1,10 +1,7 @@
-import type { Adapter } from '../core/adapter';
-import { dequantize } from '../core/blocks';
 import type { ByteSink } from '../core/bytes';
 import { ExportError } from '../core/errors';
 import { expectedTensors } from '../core/layout';
-import { rowBytes, type FileType, type ModelConfig, type ModelSource, type StoredTensor } from '../core/model';
-import type { OnProgress } from '../core/progress';
+import { rowBytes, type FileType, type ModelConfig, type ModelSource } from '../core/model';
 import { familyOf } from '../core/families';
 import type { Family } from '../core/families/family';
 import { ggufName, interleavedRow, isInterleaved, isOffsetNorm } from '../gguf/families';
@@ -13,21 +10,18 @@ import { linearRopeFactor, modelMetadata } from '../gguf/model-keys';
 import { quantize } from '../gguf/quantize';
 import { addTokenizerKeys, ggufTokenizer } from '../gguf/tokenizer-keys';
 import { GgufWriter, ggufSize, text, type GgufMetadata, type TensorPlan } from '../gguf/writer';
+import type { ExportFile } from './files';
 import { writeFile, type Written } from './hashing-sink';
-import { allFinite, mergerOf } from './merge';
+import { mergedModel, rowsAs, type Change } from './merged';
 
 /** Weights handled at once: 4 MB of float32. */
 const TILE = 1 << 20;
 
-export interface MergedModel {
+export interface MergedModel extends Change {
   model: ModelSource;
   /** Name for `general.name`. */
   name: string;
   type: FileType;
-  /** Added to the base weights. */
-  adapter?: Adapter | null;
-  /** Weights that replace the base's (full-parameter training), by Hugging Face name; norms are one row. */
-  weights?: ReadonlyMap<string, Float32Array> | null;
   /** The template that training used; left out: the model's own. */
   chatTemplate?: string | null;
   /** Text to ids with nothing added: needed where the tokenizer is a tokenizer.json. */
@@ -86,68 +80,46 @@ function ropeTensors(config: ModelConfig): { name: string; values: number[] }[] 
   ];
 }
 
+/** The merged model as one file of an export. Throws as mergedLayout does. */
+export function ggufModelFile(request: MergedModel, name: string): ExportFile {
+  return { name, bytes: mergedLayout(request).bytes, write: (sink, onBytes) => exportMergedGguf(request, sink, onBytes) };
+}
+
 /**
- * Writes the base model with the adapter added (or weights replaced) as one GGUF file, tile by tile of rows;
- * a weight that nothing changes and that already has the target type is copied byte for byte. Closes the sink.
- * Throws ExportError where a weight would not be a finite number; the sink is then aborted.
+ * Writes the base model with a change in its weights as one GGUF file, tile by tile of rows; a weight that nothing changes
+ * and that already has the target type is copied byte for byte. Closes the sink. Throws ExportError where a weight would not
+ * be a finite number; the sink is then aborted.
  */
-export async function exportMergedGguf(request: MergedModel, sink: ByteSink, onProgress?: OnProgress): Promise<Written> {
+export async function exportMergedGguf(request: MergedModel, sink: ByteSink, onBytes?: (bytes: number) => void): Promise<Written> {
   const layout = mergedLayout(request);
+  const merged = mergedModel(request.model, request);
   return writeFile(
     sink,
     async (out) => {
       const writer = await GgufWriter.start(out, layout.metadata, layout.tensors);
       for (const plan of layout.tensors) {
         if (plan.values) await writer.append(quantize('F32', Float32Array.from(plan.values)));
-        else await writeTensor(writer, request, layout.family, plan);
+        else await writeTensor(writer, merged, layout.family, plan);
       }
       writer.finish();
     },
-    (done) => onProgress?.({ label: 'Writing the merged model', done, total: layout.bytes, unit: 'bytes' }),
+    onBytes,
   );
 }
 
-async function writeTensor(writer: GgufWriter, request: MergedModel, family: Family, plan: WeightPlan): Promise<void> {
-  const { config, tensors } = request.model;
+async function writeTensor(writer: GgufWriter, { config, tensors }: ModelSource, family: Family, plan: WeightPlan): Promise<void> {
   const tensor = tensors.get(plan.source)!;
   const columns = plan.dims[0]!;
   const rows = plan.dims[1] ?? 1;
   const headDim = isInterleaved(family, plan.source) ? config.head_dim : null;
   const unit = headDim ?? 1;
   const tileRows = Math.max(unit, Math.floor(TILE / columns / unit) * unit);
-  const read = tileReader(request, tensor, plan, columns);
+  const offset = isOffsetNorm(family, plan.source) ? family.decoder.norm_offset : 0;
   const stride = rowBytes(plan.type, columns);
   for (let first = 0; first < rows; first += tileRows) {
-    const bytes = await read(first, Math.min(tileRows, rows - first));
+    const bytes = await rowsAs(tensor, plan.type, first, Math.min(tileRows, rows - first), offset);
     await writer.append(headDim === null ? bytes : interleave(bytes, stride, headDim));
   }
-}
-
-/** Rows of the finished weight, in Hugging Face's order and the file's type. */
-function tileReader(
-  request: MergedModel,
-  tensor: StoredTensor,
-  plan: WeightPlan,
-  columns: number,
-): (first: number, count: number) => Promise<Uint8Array> {
-  const path = plan.source.slice(0, -'.weight'.length);
-  const merge = mergerOf(request.adapter, path);
-  const replacement = request.weights?.get(plan.source);
-  const offset = isOffsetNorm(familyOf(request.model.config), plan.source) ? familyOf(request.model.config).decoder.norm_offset : 0;
-  if (!replacement && !merge && tensor.type === plan.type && offset === 0) return (first, count) => tensor.readRows(first, count);
-  return async (first, count) => {
-    const values = replacement
-      ? replacement.slice(first * columns, (first + count) * columns)
-      : dequantize(tensor.type, await tensor.readRows(first, count));
-    merge?.(values, first, columns);
-    if (offset !== 0) for (let i = 0; i < values.length; i++) values[i]! += offset;
-    if (!allFinite(values)) {
-      throw new ExportError(
-        `${plan.source} has values that are not finite numbers, so the merged model would be broken; export an earlier checkpoint, or train with a lower rate.`,
-      );
-    }
-    return quantize(plan.type, values);
-  };
 }
 
 /** Whole heads of rows from Hugging Face's order into GGUF's. */

@@ -1,103 +1,96 @@
-import type { Adapter } from '../core/adapter';
-import type { ModelSource } from '../core/model';
-import { adapterLayout } from './gguf-adapter';
-import { mergedLayout, type MergedModel } from './gguf-model';
-import type { CardFacts } from './model-card';
-import { modelfile } from './modelfile';
-import { peftFiles, peftZipSize } from './peft';
+import type { Choice, ExportKind, Prepared, Subject } from './kinds';
+import { baseFileName } from './names';
+import { modelfile, type ModelfileFacts } from './modelfile';
+import { zipSize } from './zip';
 
 /** What an export will give: file, exact size, text files beside it, and commands to run next. */
 export interface Plan {
+  /** The file, or the zip of several. */
   fileName: string;
   bytes: number;
   companions: { fileName: string; text: string }[];
   commands: { runs: string; command: string }[];
 }
 
-/** What all plans need to know. */
-export interface PlanFacts {
-  /** File name without its ending, as a person typed it. */
-  name: string;
-  model: ModelSource;
-  chatTemplate: string | null;
-  /** Text of the tokenizer's end token. */
-  eosToken: string;
+/** Whether an export is one file; others are a folder, or a zip of it. */
+export function isOneFile({ kind }: { kind: ExportKind }): boolean {
+  return kind === 'gguf' || kind === 'gguf-adapter';
 }
 
-/** A person's words as a file name that every system and shell takes: letters, digits, dots, dashes, underscores. */
-export function fileStem(name: string): string {
-  const stem = name
-    .normalize('NFKD')
-    .replaceAll(/\p{M}/gu, '')
-    .replaceAll(/[^\w.-]+/g, '-')
-    .replaceAll(/^[-.]+|[-.]+$/g, '');
-  return stem === '' ? 'hone' : stem.slice(0, 100);
+/** A prepared export's name, size from tensor shapes, companions, and what to run next. */
+export function planExport(subject: Subject, { stem }: Choice, prepared: Prepared): Plan {
+  const fileName = isOneFile(prepared) ? prepared.files[0]!.name : `${stem}-${prepared.kind === 'modelfile' ? 'ollama' : prepared.kind}.zip`;
+  const bytes = isOneFile(prepared) ? prepared.files[0]!.bytes : zipSize(prepared.files);
+  return { fileName, bytes, ...FOLLOWING[prepared.kind]({ subject, stem, fileName, prepared }) };
 }
 
-/** Ollama's model names are lower case. */
-const ollamaName = (stem: string): string => stem.toLowerCase();
+interface Situation {
+  subject: Subject;
+  stem: string;
+  fileName: string;
+  prepared: Prepared;
+}
+type Following = Pick<Plan, 'companions' | 'commands'>;
 
-export function planPeft(facts: PlanFacts, adapter: Adapter, card: CardFacts): Plan {
-  const stem = fileStem(facts.name);
-  const fileName = `${stem}-peft.zip`;
-  return {
-    fileName,
-    bytes: peftZipSize(peftFiles({ adapter, card })),
-    companions: [],
+const FOLLOWING: Record<ExportKind, (situation: Situation) => Following> = {
+  gguf: ({ subject, stem, fileName }) => ({
+    companions: [{ fileName: `${stem}.Modelfile`, text: modelfile({ from: `./${fileName}`, ...template(subject) }) }],
     commands: [
-      { runs: 'Unpack', command: `unzip ${fileName} -d ${stem}` },
+      { runs: 'llama.cpp', command: `llama-cli -m ${fileName} -cnv` },
+      ...ollama(stem, `${stem}.Modelfile`),
+      { runs: 'LM Studio', command: `lms import ${fileName}` },
+    ],
+  }),
+  'gguf-adapter': ({ subject, stem, fileName }) => {
+    const base = baseFileName(subject.model);
+    return {
+      companions: [{ fileName: `${stem}.Modelfile`, text: modelfile({ from: `./${base}`, adapter: `./${fileName}`, ...template(subject) }) }],
+      commands: [
+        { runs: 'llama.cpp', command: `llama-cli -m ${base} --lora ${fileName} -cnv` },
+        { runs: 'llama.cpp server', command: `llama-server -m ${base} --lora ${fileName}` },
+        ...ollama(stem, `${stem}.Modelfile`),
+      ],
+    };
+  },
+  modelfile: ({ stem, fileName }) => folder(stem, fileName, ollama(stem, `${stem}/Modelfile`)),
+  lmstudio: ({ stem, fileName, prepared }) =>
+    folder(stem, fileName, [{ runs: 'LM Studio: add', command: `lms import ${stem}/${prepared.files[0]!.name}` }]),
+  peft: ({ subject, stem, fileName }) =>
+    folder(stem, fileName, [
       {
         runs: 'Python (PEFT)',
         command:
           'from peft import PeftModel; from transformers import AutoModelForCausalLM; ' +
-          `model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(${JSON.stringify(card.baseModel)}), ${JSON.stringify(stem)})`,
+          `model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(${JSON.stringify(subject.card.baseModel)}), ${JSON.stringify(stem)})`,
       },
-    ],
-  };
+    ]),
+  mlx: ({ subject, stem, fileName }) =>
+    folder(stem, fileName, [
+      { runs: 'MLX', command: `mlx_lm.chat --model ${subject.card.baseModel} --adapter-path ${stem}` },
+      { runs: 'MLX: merge', command: `mlx_lm.fuse --model ${subject.card.baseModel} --adapter-path ${stem} --save-path ${stem}-fused` },
+    ]),
+  safetensors: ({ stem, fileName }) =>
+    folder(stem, fileName, [
+      {
+        runs: 'Python (transformers)',
+        command: `from transformers import AutoModelForCausalLM; model = AutoModelForCausalLM.from_pretrained(${JSON.stringify(stem)}, dtype="auto")`,
+      },
+    ]),
+};
+
+function template({ chatTemplate, marks }: Subject): Pick<ModelfileFacts, 'chatTemplate' | 'tokenizer'> {
+  return { chatTemplate, tokenizer: marks };
 }
 
-export function planGgufAdapter(facts: PlanFacts, adapter: Adapter): Plan {
-  const stem = fileStem(facts.name);
-  const fileName = `${stem}-lora.gguf`;
-  const base = baseFile(facts.model);
-  const modelfileName = `${stem}.Modelfile`;
-  return {
-    fileName,
-    bytes: adapterLayout({ adapter, config: facts.model.config, name: facts.name }).bytes,
-    companions: [{ fileName: modelfileName, text: modelfile({ ...facts, from: `./${base}`, adapter: `./${fileName}` }) }],
-    commands: [
-      { runs: 'llama.cpp', command: `llama-cli -m ${base} --lora ${fileName} -cnv` },
-      { runs: 'llama.cpp server', command: `llama-server -m ${base} --lora ${fileName}` },
-      ...ollamaCommands(stem, modelfileName),
-    ],
-  };
+function folder(stem: string, fileName: string, commands: Plan['commands']): Following {
+  return { companions: [], commands: [{ runs: 'Unpack', command: `unzip ${fileName} -d ${stem}` }, ...commands] };
 }
 
-export function planMerged(facts: PlanFacts, request: MergedModel): Plan {
-  const stem = fileStem(facts.name);
-  const fileName = `${stem}-${request.type.toLowerCase()}.gguf`;
-  const modelfileName = `${stem}.Modelfile`;
-  return {
-    fileName,
-    bytes: mergedLayout(request).bytes,
-    companions: [{ fileName: modelfileName, text: modelfile({ ...facts, from: `./${fileName}` }) }],
-    commands: [
-      { runs: 'llama.cpp', command: `llama-cli -m ${fileName} -cnv` },
-      ...ollamaCommands(stem, modelfileName),
-      { runs: 'LM Studio', command: `lms import ${fileName}` },
-    ],
-  };
-}
-
-/** The base as a GGUF file beside the adapter: the one that was opened, or the one that the person has to convert. */
-function baseFile(model: ModelSource): string {
-  const file = model.format === 'gguf' ? model.files[0]?.name.split(/[\\/]/).at(-1) : undefined;
-  return file ?? `${fileStem(model.name)}.gguf`;
-}
-
-function ollamaCommands(stem: string, modelfileName: string): Plan['commands'] {
+/** Ollama's model names are lower case. */
+function ollama(stem: string, modelfileName: string): Plan['commands'] {
+  const name = stem.toLowerCase();
   return [
-    { runs: 'Ollama: add', command: `ollama create ${ollamaName(stem)} -f ${modelfileName}` },
-    { runs: 'Ollama: chat', command: `ollama run ${ollamaName(stem)}` },
+    { runs: 'Ollama: add', command: `ollama create ${name} -f ${modelfileName}` },
+    { runs: 'Ollama: chat', command: `ollama run ${name}` },
   ];
 }

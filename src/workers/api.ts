@@ -6,6 +6,7 @@
 import type { Progress } from '../core/progress';
 import type { LoraConfig } from '../core/adapter';
 import type { Certificate } from '../core/certificate';
+import type { Certificate } from '../core/certificate';
 import type { FileType, Projection, WeightType } from '../core/model';
 import type { Recipe, RecipeInput } from '../training/recipe';
 import type { Drift, EvalPoint, MetricPoint, RunHistory, SamplePoint } from '../core/metrics';
@@ -16,6 +17,7 @@ export type { FieldHelp, Recipe, RecipeInput } from '../training/recipe';
 export { matchesPattern, patternComplaint } from '../core/adapter';
 export { PROJECTIONS, projectionPath } from '../core/model';
 export type { Projection, WeightType } from '../core/model';
+export type { AnswerDifference, Certificate } from '../core/certificate';
 export type { AnswerDifference, Certificate } from '../core/certificate';
 export type { Progress } from '../core/progress';
 

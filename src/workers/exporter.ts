@@ -1,120 +1,147 @@
-import { ExportError } from '../core/errors';
+import type { ByteSource } from '../core/bytes';
+import { DeviceError } from '../core/errors';
 import type { OnProgress } from '../core/progress';
-import { exportGgufAdapter } from '../exports/gguf-adapter';
-import { exportMergedGguf, type MergedModel } from '../exports/gguf-model';
-import type { Written } from '../exports/hashing-sink';
+import { Sha256, sha256 } from '../core/sha256';
+import { VERSION } from '../core/version';
+import { prepareExport, subjectOf, trainedModel, type Choice, type Subject } from '../exports/kinds';
 import type { CardFacts } from '../exports/model-card';
-import { exportPeft } from '../exports/peft';
-import { planGgufAdapter, planMerged, planPeft, type PlanFacts } from '../exports/plan';
-import type { RunRecord } from '../storage/runs';
+import { fileStem } from '../exports/names';
+import { isOneFile, planExport } from '../exports/plan';
+import { writeExport, type Examination, type Provenance } from '../exports/write-export';
+import { baseName } from '../safetensors/json';
+import { unknownRun, type RunRecord } from '../storage/runs';
 import { BlobSink, StreamSink } from '../storage/sinks';
-import { unknownRun } from '../storage/runs';
-import type { Trained } from '../training/trained';
+import { Trial } from '../training/answers';
 import { loraWords, parseRecipe } from '../training/recipe';
+import type { Trained } from '../training/trained';
 import type { ExportPlan, ExportRequest, ExportResult } from './api';
+import { DeliveredExport } from './delivered-export';
+import type { DeviceDesk } from './device-desk';
 import type { StudioEnvironment } from './environment';
 import type { ModelShelf, OpenModel } from './models';
 import type { TrainedShelf } from './trained-shelf';
 
 /** An export's parts: what is written, and what the plan says of it. */
 interface Job {
-  request: ExportRequest;
+  choice: Choice;
+  subject: Subject;
   record: RunRecord;
   model: OpenModel;
-  trained: Trained;
 }
 
-/** Takes runs out of the browser as files. */
+/** Takes runs out of the browser as files, each held against the trained model before it is handed over. */
 export class Exporter {
+  /** Hashes of bases and data sets, which take minutes for large ones, by id. */
+  private readonly hashes = new Map<string, string>();
+  private last: Promise<unknown> = Promise.resolve();
+
   constructor(
-    private readonly environment: Pick<StudioEnvironment, 'runs'>,
+    private readonly environment: Pick<StudioEnvironment, 'runs' | 'files'>,
     private readonly models: ModelShelf,
     private readonly trained: TrainedShelf,
+    private readonly desk: DeviceDesk,
   ) {}
 
   /** Name, exact size, texts beside it and commands of an export. Throws an ExportError where there is nothing to export. */
   async plan(request: ExportRequest): Promise<ExportPlan> {
-    return planOf(await this.job(request));
+    const { subject, choice } = await this.job(request);
+    return planExport(subject, choice, await prepareExport(subject, choice));
   }
 
-  /** Writes an export to a stream, or into a Blob where none is given. */
-  async run(request: ExportRequest, destination: WritableStream<Uint8Array> | null, onProgress: OnProgress): Promise<ExportResult> {
-    const blob = destination ? null : new BlobSink(request.kind === 'peft' ? 'application/zip' : 'application/octet-stream');
+  /** Writes an export to a stream, or into a Blob where none is given, once it is certified. Exports wait for each other. */
+  run(request: ExportRequest, destination: WritableStream<Uint8Array> | null, onProgress: OnProgress): Promise<ExportResult> {
+    const turn = this.last.then(() => this.write(request, destination, onProgress));
+    this.last = turn.catch(() => undefined);
+    return turn;
+  }
+
+  private async write(request: ExportRequest, destination: WritableStream<Uint8Array> | null, onProgress: OnProgress): Promise<ExportResult> {
+    const blob = destination ? null : new BlobSink('application/octet-stream');
     const sink = blob ?? new StreamSink(destination!);
-    let job: Job;
     try {
-      job = await this.job(request);
+      const job = await this.job(request);
+      const prepared = await prepareExport(job.subject, job.choice);
+      const delivery = await DeliveredExport.start(this.environment.files, sink, isOneFile(prepared));
+      const certificate = await writeExport(prepared, delivery, await this.examination(job), await this.provenance(job, onProgress), onProgress);
+      const { fileName } = planExport(job.subject, job.choice, prepared);
+      return { fileName, ...delivery.delivered!, blob: blob?.blob() ?? null, certificate };
     } catch (error) {
-      await sink.abort(error);
+      // A sink that was closed or aborted takes no harm.
+      await sink.abort(error).catch(() => undefined);
       throw error;
     }
-    const { bytes, sha256 } = await write(job, sink, onProgress);
-    return { fileName: planOf(job).fileName, bytes, sha256, blob: blob?.blob() ?? null };
   }
 
-  private async job(request: ExportRequest): Promise<Job> {
-    const record = await this.environment.runs.get(request.runId);
-    if (!record) throw unknownRun(request.runId);
+  private async job({ runId, kind, type, checkpoint, name }: ExportRequest): Promise<Job> {
+    const record = await this.environment.runs.get(runId);
+    if (!record) throw unknownRun(runId);
     const model = await this.models.get(record.modelId);
-    const trained = await this.trained.load(request.runId, request.checkpoint ?? 'best', model.source.config);
-    return { request, record, model, trained };
+    const trained = await this.trained.load(runId, checkpoint ?? 'best', model.source.config);
+    return { choice: { kind, type, stem: fileStem(name) }, subject: subjectOf(model.source, model.language, trained, cardOf(name, record, trained)), record, model };
+  }
+
+  private async examination({ subject, record }: Job): Promise<Examination> {
+    const trained = trainedModel(subject, parseRecipe(record.recipe).quantize_base);
+    try {
+      return { trained, judge: new Trial(await this.desk.lendToChat(), subject.model) };
+    } catch (error) {
+      if (!(error instanceof DeviceError)) throw error;
+      return { trained, judge: null, reason: `the GPU could not be had (${error.message.replace(/\.$/, '')})` };
+    }
+  }
+
+  private async provenance({ record, model }: Job, onProgress: OnProgress): Promise<Provenance> {
+    const recipe = parseRecipe(record.recipe);
+    return {
+      base: { name: model.source.name, sha256: recipe.model_sha256 ?? (await this.hash(model.id, model.source.files, onProgress)) },
+      dataset: { name: record.datasetName, sha256: recipe.dataset.sha256 ?? (await this.hash(record.datasetId, await this.datasetFiles(record), onProgress)) },
+      recipe_sha256: sha256(new TextEncoder().encode(JSON.stringify(recipe))),
+      program: `hone ${VERSION}`,
+    };
+  }
+
+  private async datasetFiles({ datasetId }: RunRecord): Promise<ByteSource[]> {
+    const { files } = this.environment;
+    const kept = (await files.list()).filter(({ group, complete }) => group === datasetId && complete);
+    return Promise.all(kept.map(({ group, name }) => files.open(group, name)));
+  }
+
+  /** SHA-256 of a file; of several, that of the list `sha256sum` prints of them in name order. Null where there is none. */
+  private async hash(id: string, files: readonly ByteSource[], onProgress: OnProgress): Promise<string | null> {
+    const known = this.hashes.get(id);
+    if (known !== undefined) return known;
+    if (files.length === 0) return null;
+    const lines: string[] = [];
+    let digest = '';
+    for (const file of [...files].sort((a, b) => (baseName(a) < baseName(b) ? -1 : 1))) {
+      digest = await hashOf(file, onProgress);
+      lines.push(`${digest}  ${baseName(file)}\n`);
+    }
+    const hash = lines.length === 1 ? digest : sha256(new TextEncoder().encode(lines.join('')));
+    this.hashes.set(id, hash);
+    return hash;
   }
 }
 
-function planOf(job: Job): ExportPlan {
-  const { request, trained } = job;
-  switch (request.kind) {
-    case 'peft':
-      return planPeft(factsOf(job), adapterOf(trained), cardOf(job));
-    case 'gguf-adapter':
-      return planGgufAdapter(factsOf(job), adapterOf(trained));
-    case 'gguf':
-      return planMerged(factsOf(job), mergedOf(job));
+const PIECE = 4 * 2 ** 20;
+
+async function hashOf(file: ByteSource, onProgress: OnProgress): Promise<string> {
+  const hash = new Sha256();
+  for (let at = 0; at < file.size; at += PIECE) {
+    hash.update(await file.read(at, Math.min(PIECE, file.size - at)));
+    onProgress({ label: `Hashing ${baseName(file)}`, done: Math.min(at + PIECE, file.size), total: file.size, unit: 'bytes' });
   }
+  return hash.hex();
 }
 
-function write(job: Job, sink: BlobSink | StreamSink, onProgress: OnProgress): Promise<Written> {
-  const { request, model, trained } = job;
-  switch (request.kind) {
-    case 'peft':
-      return exportPeft({ adapter: adapterOf(trained), card: cardOf(job) }, sink, onProgress);
-    case 'gguf-adapter':
-      return exportGgufAdapter({ adapter: adapterOf(trained), config: model.source.config, name: request.name }, sink, onProgress);
-    case 'gguf':
-      return exportMergedGguf(mergedOf(job), sink, onProgress);
-  }
-}
-
-function factsOf({ request, model }: Job): PlanFacts {
-  const { tokenizer, template } = model.language;
-  return { name: request.name, model: model.source, chatTemplate: tokenizer ? template.template : null, eosToken: tokenizer?.eosToken ?? '' };
-}
-
-function mergedOf({ request, model, trained }: Job): MergedModel {
-  const { tokenizer, template } = model.language;
-  return {
-    model: model.source,
-    name: request.name,
-    type: request.type ?? 'F16',
-    ...(trained.kind === 'adapter' ? { adapter: trained.adapter } : { weights: new Map([...trained.weights].map(([name, { data }]) => [name, data])) }),
-    chatTemplate: tokenizer ? template.template : null,
-    encode: tokenizer && ((text) => tokenizer.encode(text, { parseSpecial: false })),
-  };
-}
-
-function adapterOf(trained: Trained): Extract<Trained, { kind: 'adapter' }>['adapter'] {
-  if (trained.kind === 'adapter') return trained.adapter;
-  throw new ExportError('This run trained every weight, so it has no adapter; export the merged model.');
-}
-
-function cardOf({ request, record, trained }: Job): CardFacts {
+function cardOf(name: string, record: RunRecord, { step }: Trained): CardFacts {
   const { lora, training } = parseRecipe(record.recipe);
   const facts = [
     { label: 'Data set', value: record.datasetName },
-    { label: 'Steps', value: `${trained.step} of ${record.totalSteps}` },
+    { label: 'Steps', value: `${step} of ${record.totalSteps}` },
     { label: 'Learning rate', value: `${training.learning_rate} (${training.lr_scheduler_type})` },
     ...(lora ? [{ label: 'LoRA', value: loraWords(lora) }] : []),
     ...(record.evalLoss === null ? [] : [{ label: 'Held-out loss', value: record.evalLoss.toFixed(4) }]),
   ];
-  return { name: request.name, baseModel: record.modelName, facts };
+  return { name, baseModel: record.modelName, facts };
 }

@@ -2,7 +2,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { peftFiles } from '../../src/exports/peft';
-import { randomAdapter } from '../fixtures';
+import { fileSink, randomAdapter } from '../fixtures';
 import { ODD, tinyDataset, tinyModelFile } from '../workers/tiny-model';
 import { hone, scratch } from './command';
 
@@ -21,9 +21,7 @@ describe('the hone command, without a GPU', () => {
     writeFileSync(at('recipes/odd.gguf'), new Uint8Array(await (await tinyModelFile()).arrayBuffer()));
     writeFileSync(at('recipes/rows.jsonl'), tinyDataset(20));
     const adapter = randomAdapter(ODD, { r: 3 });
-    for (const { name, pieces } of peftFiles({ adapter, card: { name: 'x', baseModel: 'odd', facts: [] } })) {
-      writeFileSync(at(`adapter/${name}`), Buffer.concat([...pieces()]));
-    }
+    for (const { name, write } of peftFiles({ adapter, card: { name: 'x', baseModel: 'odd', facts: [] } })) await write(fileSink(at(`adapter/${name}`)));
     // The first command of all builds the command itself.
     expect((await hone('--help')).stdout).toMatch(/^Usage: npx hone COMMAND/);
   });

@@ -5,34 +5,38 @@ import { loraScale, peftName } from '../../src/core/adapter';
 import { dequantize } from '../../src/core/blocks';
 import { MemorySink, MemorySource } from '../../src/core/bytes';
 import type { ModelSource, StoredTensor } from '../../src/core/model';
-import type { Progress } from '../../src/core/progress';
 import { exportGgufAdapter } from '../../src/exports/gguf-adapter';
 import { exportMergedGguf } from '../../src/exports/gguf-model';
-import { exportPeft } from '../../src/exports/peft';
-import { fileStem, planGgufAdapter, planMerged, planPeft } from '../../src/exports/plan';
+import { writeFile } from '../../src/exports/hashing-sink';
+import { prepareExport, type Choice, type Subject } from '../../src/exports/kinds';
+import { peftFiles } from '../../src/exports/peft';
+import { fileStem } from '../../src/exports/names';
+import { planExport, type Plan } from '../../src/exports/plan';
+import { writeZip } from '../../src/exports/zip';
 import { readAdapter } from '../../src/formats/adapter';
 import { interleavedRow } from '../../src/gguf/families';
 import { openGguf } from '../../src/gguf/model';
 import { quantize } from '../../src/gguf/quantize';
 import { readGguf } from '../../src/gguf/reader';
-import { TINY, randomAdapter, randomModel } from '../fixtures';
+import { TINY, randomAdapter, randomModel, writtenFiles } from '../fixtures';
 import { largestDifference, referenceLogits } from '../reference/decoder';
 
 const model = randomModel(TINY);
 const adapter = randomAdapter(TINY, { r: 6 });
 const card = { name: 'Pirate', baseModel: 'org/base', facts: [{ label: 'Data | set', value: 'pirates\nof the sea' }] };
-const facts = { name: 'My Pirate!', model, chatTemplate: null, eosToken: '</s>' };
+const marks = { bosToken: '<s>', eosToken: '</s>', addsBos: true, stops: ['</s>'] };
+const subject: Subject = { model, learned: { kind: 'adapter', adapter }, card, chatTemplate: null, marks, encode: null, tokenizerFiles: null };
 const IDS = [1, 9, 20, 57, 94, 131, 8];
 
 /** Runs an export into memory; checks its hash and length on the way. */
-async function bytesOf(run: (sink: MemorySink, onProgress: (progress: Progress) => void) => Promise<{ bytes: number; sha256: string }>): Promise<Uint8Array> {
+async function bytesOf(run: (sink: MemorySink, onBytes: (bytes: number) => void) => Promise<{ bytes: number; sha256: string }>): Promise<Uint8Array> {
   const sink = new MemorySink();
-  let last: Progress | null = null;
-  const written = await run(sink, (progress) => (last = progress));
+  let last = 0;
+  const written = await run(sink, (done) => (last = done));
   const bytes = sink.bytes();
   expect(sink.closed).toBe(true);
   expect(written).toEqual({ bytes: bytes.byteLength, sha256: createHash('sha256').update(bytes).digest('hex') });
-  expect(last).toMatchObject({ done: bytes.byteLength, total: bytes.byteLength });
+  expect(last).toBe(bytes.byteLength);
   return bytes;
 }
 
@@ -42,9 +46,9 @@ async function valuesOf(tensor: StoredTensor): Promise<Float32Array> {
 
 describe('a merged model', () => {
   it.each(['F32', 'F16', 'BF16', 'Q8_0', 'Q5_1', 'Q4_0'] as const)('in %s has the weights W + s·B·A, of the size that was planned', async (type) => {
-    const request = { model, name: 'merged', type, adapter };
-    const bytes = await bytesOf((sink, onProgress) => exportMergedGguf(request, sink, onProgress));
-    expect(bytes.byteLength).toBe(planMerged(facts, request).bytes);
+    const request = { model, name: card.name, type, adapter, chatTemplate: null };
+    const bytes = await bytesOf((sink, onBytes) => exportMergedGguf(request, sink, onBytes));
+    expect(bytes.byteLength).toBe((await planned({ kind: 'gguf', type })).bytes);
     const merged = await openGguf(new MemorySource(bytes));
     expect(merged.config).toEqual({ ...TINY, rope_factors: TINY.rope_factors!.map(Math.fround) });
     for (const path of ['model.layers.1.self_attn.q_proj', 'model.layers.2.mlp.down_proj']) {
@@ -68,15 +72,15 @@ describe('a merged model', () => {
   });
 
   it('copies weights that nothing changes byte for byte, and gives the base back without an adapter', async () => {
-    const first = await bytesOf((sink, onProgress) => exportMergedGguf({ model, name: 'base', type: 'Q4_1' }, sink, onProgress));
+    const first = await bytesOf((sink, onBytes) => exportMergedGguf({ model, name: 'base', type: 'Q4_1' }, sink, onBytes));
     const quantised = await openGguf(new MemorySource(first));
-    const again = await bytesOf((sink, onProgress) => exportMergedGguf({ model: { ...quantised, config: model.config }, name: 'base', type: 'Q4_1' }, sink, onProgress));
+    const again = await bytesOf((sink, onBytes) => exportMergedGguf({ model: { ...quantised, config: model.config }, name: 'base', type: 'Q4_1' }, sink, onBytes));
     expect(Buffer.compare(first, again)).toBe(0);
   });
 
   it('takes F16 where rows do not fill the blocks', async () => {
     const odd = randomModel({ ...TINY, intermediate_size: 90 });
-    const bytes = await bytesOf((sink, onProgress) => exportMergedGguf({ model: odd, name: 'odd', type: 'Q8_0' }, sink, onProgress));
+    const bytes = await bytesOf((sink, onBytes) => exportMergedGguf({ model: odd, name: 'odd', type: 'Q8_0' }, sink, onBytes));
     const merged = await openGguf(new MemorySource(bytes));
     expect(merged.tensors.get('model.layers.0.mlp.down_proj.weight')!.type).toBe('F16');
     expect(merged.tensors.get('model.layers.0.mlp.up_proj.weight')!.type).toBe('Q8_0');
@@ -87,7 +91,7 @@ describe('a merged model', () => {
     const replaced = Float32Array.from({ length: 32 * 64 }, (_, i) => i / 1000);
     const norm = new Float32Array(64).fill(0.5);
     const weights = new Map([[name, replaced], ['model.norm.weight', norm]]);
-    const bytes = await bytesOf((sink, onProgress) => exportMergedGguf({ model, name: 'full', type: 'F32', weights }, sink, onProgress));
+    const bytes = await bytesOf((sink, onBytes) => exportMergedGguf({ model, name: 'full', type: 'F32', weights }, sink, onBytes));
     const merged = await openGguf(new MemorySource(bytes));
     expect(await valuesOf(merged.tensors.get(name)!)).toEqual(replaced);
     expect(await valuesOf(merged.tensors.get('model.norm.weight')!)).toEqual(norm);
@@ -95,12 +99,12 @@ describe('a merged model', () => {
 
   it('keeps linear rope scaling', async () => {
     const linear = randomModel({ ...TINY, rope_factors: new Array<number>(8).fill(4) });
-    const bytes = await bytesOf((sink, onProgress) => exportMergedGguf({ model: linear, name: 'linear', type: 'F32' }, sink, onProgress));
+    const bytes = await bytesOf((sink, onBytes) => exportMergedGguf({ model: linear, name: 'linear', type: 'F32' }, sink, onBytes));
     expect((await openGguf(new MemorySource(bytes))).config.rope_factors).toEqual(new Array(8).fill(4));
   });
 
   it('carries the template that training used, whatever the model had', async () => {
-    const bytes = await bytesOf((sink, onProgress) => exportMergedGguf({ model, name: 'chat', type: 'F32', chatTemplate: 'T {{ x }}' }, sink, onProgress));
+    const bytes = await bytesOf((sink, onBytes) => exportMergedGguf({ model, name: 'chat', type: 'F32', chatTemplate: 'T {{ x }}' }, sink, onBytes));
     expect((await openGguf(new MemorySource(bytes))).chatTemplate).toBe('T {{ x }}');
   });
 
@@ -113,12 +117,12 @@ describe('a merged model', () => {
     );
     expect([sink.closed, sink.bytes().length]).toEqual([false, 0]);
     await expect(exportGgufAdapter({ adapter: broken, config: TINY, name: 'x' }, sink)).rejects.toThrow('not finite');
-    await expect(exportPeft({ adapter: broken, card }, sink)).rejects.toThrow('not finite');
+    expect(() => peftFiles({ adapter: broken, card })).toThrow('not finite');
     expect(sink.closed).toBe(false);
   });
 
   it('differs from the base as the adapter does (the reference sees the same logits)', async () => {
-    const bytes = await bytesOf((sink, onProgress) => exportMergedGguf({ model, name: 'merged', type: 'F32', adapter }, sink, onProgress));
+    const bytes = await bytesOf((sink, onBytes) => exportMergedGguf({ model, name: 'merged', type: 'F32', adapter }, sink, onBytes));
     const merged = await referenceLogits(await openGguf(new MemorySource(bytes)), IDS);
     const apart = await referenceLogits(model, IDS, adapter);
     // Both in f64; the merged weights were rounded to f32 once.
@@ -130,8 +134,8 @@ describe('a merged model', () => {
 describe('a GGUF adapter', () => {
   it('holds A as it is, B with the rows of q and k in GGUF order, and alpha for a scale of alpha / r', async () => {
     const rslora = randomAdapter(TINY, { r: 6, use_rslora: true });
-    const bytes = await bytesOf((sink, onProgress) => exportGgufAdapter({ adapter: rslora, config: TINY, name: facts.name }, sink, onProgress));
-    expect(bytes.byteLength).toBe(planGgufAdapter(facts, rslora).bytes);
+    const bytes = await bytesOf((sink, onBytes) => exportGgufAdapter({ adapter: rslora, config: TINY, name: card.name }, sink, onBytes));
+    expect(bytes.byteLength).toBe((await planned({ kind: 'gguf-adapter' }, { learned: { kind: 'adapter', adapter: rslora } })).bytes);
     const { metadata, tensors } = await readGguf(new MemorySource(bytes));
     expect(metadata.get('adapter.lora.alpha')).toEqual({ type: 'F32', value: Math.fround(8 * Math.sqrt(6)) });
     const data = (name: string): Float32Array => {
@@ -150,24 +154,38 @@ describe('a GGUF adapter', () => {
 });
 
 describe('a PEFT export', () => {
-  it('is a zip of the three files, the same each time, of the size that was planned', async () => {
-    const bytes = await bytesOf((sink, onProgress) => exportPeft({ adapter, card }, sink, onProgress));
-    expect(bytes.byteLength).toBe(planPeft(facts, adapter, card).bytes);
-    expect(Buffer.compare(bytes, await bytesOf((sink, onProgress) => exportPeft({ adapter, card }, sink, onProgress)))).toBe(0);
-    const files = unzipSync(bytes);
-    expect(Object.keys(files)).toEqual(['adapter_model.safetensors', 'adapter_config.json', 'README.md']);
-    const read = await readAdapter(Object.entries(files).map(([name, content]) => new MemorySource(content, name)), TINY);
+  it('zipped is the three files, the same each time, of the size that was planned', async () => {
+    const files = await writtenFiles(peftFiles({ adapter, card }));
+    const hash = async (source: MemorySource): Promise<string> => createHash('sha256').update(await source.read(0, source.size)).digest('hex');
+    const entries = await Promise.all(files.map(async (source) => ({ name: source.name, source, sha256: await hash(source) })));
+    const zipped = (): Promise<Uint8Array> => bytesOf((sink, onBytes) => writeFile(sink, (out) => writeZip(entries, out), onBytes));
+    const bytes = await zipped();
+    expect(bytes.byteLength).toBe((await planned({ kind: 'peft' })).bytes);
+    expect(Buffer.compare(bytes, await zipped())).toBe(0);
+    const unpacked = unzipSync(bytes);
+    expect(Object.keys(unpacked)).toEqual(['adapter_model.safetensors', 'adapter_config.json', 'README.md']);
+    const read = await readAdapter(Object.entries(unpacked).map(([name, content]) => new MemorySource(content, name)), TINY);
     expect(read.config).toEqual(adapter.config);
     for (const [name, tensor] of adapter.tensors) expect(read.tensors.get(name), name).toEqual(tensor);
-    const readme = new TextDecoder().decode(files['README.md']);
+    const readme = new TextDecoder().decode(unpacked['README.md']);
     expect(readme).toContain('base_model: "org/base"');
     expect(readme).toContain('| Data \\| set | pirates of the sea |');
   });
+
+  it('is not zipped where a file is no longer what was checked', async () => {
+    const source = new MemorySource(Uint8Array.of(1, 2, 3), 'a');
+    await expect(writeZip([{ name: 'a', source, sha256: 'other' }], new MemorySink())).rejects.toThrow('a changed while it was packed');
+  });
 });
 
+async function planned(choice: Pick<Choice, 'kind' | 'type'>, changes: Partial<Subject> = {}): Promise<Plan> {
+  const [whole, chosen] = [{ ...subject, ...changes }, { ...choice, stem: fileStem('My Pirate!') }];
+  return planExport(whole, chosen, await prepareExport(whole, chosen));
+}
+
 describe('plans', () => {
-  it('name files that shells take, and the commands to run next', () => {
-    expect(planGgufAdapter(facts, adapter)).toMatchObject({
+  it('name files that shells take, and the commands to run next', async () => {
+    expect(await planned({ kind: 'gguf-adapter' })).toMatchObject({
       fileName: 'My-Pirate-lora.gguf',
       companions: [{ fileName: 'My-Pirate.Modelfile', text: 'FROM ./random-llama.gguf\nADAPTER ./My-Pirate-lora.gguf\n' }],
       commands: [
@@ -177,10 +195,11 @@ describe('plans', () => {
         { command: 'ollama run my-pirate' },
       ],
     });
-    const plan = planMerged(facts, { model, name: 'x', type: 'Q8_0', adapter });
-    expect(plan.fileName).toBe('My-Pirate-q8_0.gguf');
-    expect(plan.commands[0]!.command).toBe('llama-cli -m My-Pirate-q8_0.gguf -cnv');
-    expect(planPeft(facts, adapter, card).fileName).toBe('My-Pirate-peft.zip');
+    const plan = await planned({ kind: 'gguf', type: 'Q8_0' });
+    expect(plan.fileName).toBe('My-Pirate-Q8_0.gguf');
+    expect(plan.commands[0]!.command).toBe('llama-cli -m My-Pirate-Q8_0.gguf -cnv');
+    expect((await planned({ kind: 'peft' })).fileName).toBe('My-Pirate-peft.zip');
+    expect((await planned({ kind: 'mlx' })).fileName).toBe('My-Pirate-mlx.zip');
   });
 
   it('make a file name of anything a person types', () => {
@@ -190,7 +209,7 @@ describe('plans', () => {
 
 describe('reading a model back', () => {
   it('keeps every weight of a base that is written in its own type', async () => {
-    const bytes = await bytesOf((sink, onProgress) => exportMergedGguf({ model, name: 'same', type: 'F32' }, sink, onProgress));
+    const bytes = await bytesOf((sink, onBytes) => exportMergedGguf({ model, name: 'same', type: 'F32' }, sink, onBytes));
     const same: ModelSource = await openGguf(new MemorySource(bytes));
     for (const [name, tensor] of model.tensors) expect(await valuesOf(same.tensors.get(name)!), name).toEqual(await valuesOf(tensor));
   });

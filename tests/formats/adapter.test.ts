@@ -3,12 +3,12 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { MemorySink, MemorySource, type ByteSource } from '../../src/core/bytes';
 import { HoneError } from '../../src/core/errors';
-import { adapterConfig, peftFiles } from '../../src/exports/peft';
+import { peftFiles } from '../../src/exports/peft';
 import { readAdapter } from '../../src/formats/adapter';
 import { openModel } from '../../src/formats/open-model';
 import { SafetensorsWriter } from '../../src/safetensors/writer';
 import { fileSource, folderSources } from '../files';
-import { TINY, randomAdapter } from '../fixtures';
+import { TINY, randomAdapter, writtenFiles } from '../fixtures';
 import { referenceLogits } from '../reference/decoder';
 import { shared } from '../shared';
 
@@ -17,17 +17,20 @@ const adapter = randomAdapter(TINY, { r: 3 });
 const card = { name: 'test', baseModel: 'org/base', facts: [] };
 
 /** The files that the export writes, with changes to their config. */
-function files(change: object = {}, of = adapter): ByteSource[] {
-  return peftFiles({ adapter: of, card }).map(({ name, pieces }) => {
-    let bytes = Buffer.concat([...pieces()]);
-    if (name === 'adapter_config.json') bytes = Buffer.from(JSON.stringify({ ...(JSON.parse(bytes.toString()) as object), ...change }));
-    return new MemorySource(new Uint8Array(bytes), `folder/${name}`);
-  });
+async function files(change: object = {}, of = adapter): Promise<ByteSource[]> {
+  const sources = await writtenFiles(peftFiles({ adapter: of, card }), 'folder');
+  return Promise.all(
+    sources.map(async (source) => {
+      if (!source.name.endsWith('adapter_config.json')) return source;
+      const json = JSON.parse(Buffer.from(await source.read(0, source.size)).toString()) as object;
+      return new MemorySource(encoder.encode(JSON.stringify({ ...json, ...change })), source.name);
+    }),
+  );
 }
 
 describe('a PEFT adapter', () => {
   it('is read back as it was exported', async () => {
-    expect(await readAdapter(files(), TINY)).toEqual({ ...adapter, tensors: new Map([...adapter.tensors].sort(([a], [b]) => (a < b ? -1 : 1))) });
+    expect(await readAdapter(await files(), TINY)).toEqual({ ...adapter, tensors: new Map([...adapter.tensors].sort(([a], [b]) => (a < b ? -1 : 1))) });
   });
 
   it('may be stored in bfloat16, have a fractional alpha, and name modules by their path', async () => {
@@ -64,7 +67,7 @@ describe('a PEFT adapter', () => {
     ['an alpha of zero', { lora_alpha: 0 }, 'lora_alpha is 0'],
   ];
   it.each(refused)('with %s is refused in one sentence', async (_, change, sentence) => {
-    await expect(readAdapter(files(change), TINY)).rejects.toThrow(sentence);
+    await expect(readAdapter(await files(change), TINY)).rejects.toThrow(sentence);
   });
 
   it('with any value under any key of its config gives an error of its own or an adapter', async () => {
@@ -72,7 +75,7 @@ describe('a PEFT adapter', () => {
     await fc.assert(
       fc.asyncProperty(fc.constantFrom(...keys), fc.jsonValue(), async (key, value) => {
         try {
-          await readAdapter(files({ [key]: value }), TINY);
+          await readAdapter(await files({ [key]: value }), TINY);
         } catch (error) {
           if (!(error instanceof HoneError)) throw error;
         }
@@ -82,16 +85,17 @@ describe('a PEFT adapter', () => {
   });
 
   it('for another model is refused by the first tensor that differs', async () => {
-    await expect(readAdapter(files(), { ...TINY, intermediate_size: 100 })).rejects.toThrow(
+    await expect(readAdapter(await files(), { ...TINY, intermediate_size: 100 })).rejects.toThrow(
       'layers.0.mlp.gate_proj.lora_B.weight has the shape 96 × 3, and the model asks for 100 × 3',
     );
-    await expect(readAdapter(files(), { ...TINY, num_hidden_layers: 4 })).rejects.toThrow('lacks base_model.model.model.layers.3.self_attn.q_proj.lora_A.weight');
-    await expect(readAdapter(files(), { ...TINY, num_hidden_layers: 2 })).rejects.toThrow('it has no model.layers.2.mlp.down_proj');
-    await expect(readAdapter(files().slice(1))).rejects.toThrow('adapter_model.safetensors is missing');
+    await expect(readAdapter(await files(), { ...TINY, num_hidden_layers: 4 })).rejects.toThrow('lacks base_model.model.model.layers.3.self_attn.q_proj.lora_A.weight');
+    await expect(readAdapter(await files(), { ...TINY, num_hidden_layers: 2 })).rejects.toThrow('it has no model.layers.2.mlp.down_proj');
+    await expect(readAdapter((await files()).slice(1))).rejects.toThrow('adapter_model.safetensors is missing');
   });
 
-  it('is written with an integer alpha and the hub id, in the keys that PEFT reads', () => {
-    const json = JSON.parse(adapterConfig(adapter, 'org/base')) as object;
+  it('is written with an integer alpha and the hub id, in the keys that PEFT reads', async () => {
+    const config = (await files()).find(({ name }) => name.endsWith('adapter_config.json'))!;
+    const json = JSON.parse(Buffer.from(await config.read(0, config.size)).toString()) as object;
     expect(json).toMatchObject({ peft_type: 'LORA', task_type: 'CAUSAL_LM', lora_alpha: 8, r: 3, bias: 'none', base_model_name_or_path: 'org/base', use_rslora: false });
   });
 });

@@ -1,0 +1,2 @@
+/** Hone's version, as package.json has it. */
+export const VERSION = '0.1.0';

@@ -1,0 +1,58 @@
+import { adaptedPaths, loraRank, loraScale, peftName, type Adapter } from '../core/adapter';
+import { ExportError } from '../core/errors';
+import type { ModelConfig } from '../core/model';
+import { mlxNames } from '../formats/mlx-adapter';
+import { safetensorsHeader, type TensorPlan } from '../safetensors/writer';
+import { jsonFile, smallFile, type ExportFile } from './files';
+import { allFinite } from './merge';
+
+/**
+ * The files that mlx-lm's load_adapters reads: adapters.safetensors with A `[in, r]` and B `[r, out]`, PEFT's transposed, and
+ * with DoRA the row lengths `m`; adapter_config.json with the scale that B·A is multiplied by, which is one for all modules:
+ * B of a module with another carries the difference. Throws ExportError where the adapter is not finite.
+ */
+export function mlxFiles(adapter: Adapter, model: ModelConfig): ExportFile[] {
+  const { config } = adapter;
+  const scale = config.lora_alpha / (config.use_rslora ? Math.sqrt(config.r) : config.r);
+  const tensors: { plan: TensorPlan; data: Float32Array }[] = [];
+  const add = (name: string, shape: readonly number[], data: Float32Array): void => {
+    if (!allFinite(data)) throw new ExportError(`${name} has values that are not finite numbers; export an earlier checkpoint.`);
+    tensors.push({ plan: { name, type: 'F32', shape }, data });
+  };
+  const paths = adaptedPaths(adapter);
+  for (const path of paths) {
+    const [a, b] = [adapter.tensors.get(peftName(path, 'A'))!, adapter.tensors.get(peftName(path, 'B'))!];
+    const names = mlxNames(path);
+    const factor = loraScale(config, path) / scale;
+    const B = transposed(b.data, b.shape);
+    add(names.a, [a.shape[1], a.shape[0]], transposed(a.data, a.shape));
+    // A rounding of the quotient must not touch what needs no factor.
+    add(names.b, [b.shape[1], b.shape[0]], Math.abs(factor - 1) > 1e-12 ? B.map((value) => value * factor) : B);
+    const magnitude = adapter.magnitudes.get(path);
+    if (magnitude) add(names.m, [magnitude.length], magnitude);
+  }
+  tensors.sort((x, y) => (x.plan.name < y.plan.name ? -1 : 1));
+  const header = safetensorsHeader(tensors.map(({ plan }) => plan), { format: 'mlx' });
+  const pieces = tensors.map(({ data }) => new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+  return [jsonFile('adapter_config.json', mlxConfig(adapter, model, paths, scale)), smallFile('adapters.safetensors', [header, ...pieces])];
+}
+
+function mlxConfig({ config }: Adapter, model: ModelConfig, paths: readonly string[], scale: number): object {
+  const rank = Math.max(...paths.map((path) => loraRank(config, path)));
+  return {
+    fine_tune_type: config.use_dora ? 'dora' : 'lora',
+    num_layers: model.num_hidden_layers,
+    lora_parameters: { rank, scale, dropout: config.lora_dropout, keys: moduleKeys(paths) },
+  };
+}
+
+/** Names inside a layer (`self_attn.q_proj`) of the modules that are adapted in any layer; the others of that name keep B = 0. */
+function moduleKeys(paths: readonly string[]): string[] {
+  return [...new Set(paths.map((path) => path.replace(/^model\.layers\.\d+\./, '')))];
+}
+
+function transposed(data: Float32Array, [rows, columns]: readonly [number, number]): Float32Array {
+  const out = new Float32Array(data.length);
+  for (let row = 0; row < rows; row++) for (let column = 0; column < columns; column++) out[column * rows + row] = data[row * columns + column]!;
+  return out;
+}
