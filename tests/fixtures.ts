@@ -58,6 +58,7 @@ export const FAMILY_CONFIGS: readonly ModelConfig[] = (() => {
   const gemma = { query_pre_attn_scalar: 16, tie_word_embeddings: true, sliding_window: 5 };
   return [
     TINY,
+    { ...plain, model_type: 'llama', attention_bias: true, mlp_bias: true },
     { ...plain, model_type: 'mistral', sliding_window: 4, layer_types: new Array<LayerType>(3).fill('sliding_attention') },
     { ...plain, model_type: 'qwen2', tie_word_embeddings: true, rope_theta: 1e6 },
     { ...plain, model_type: 'qwen3', head_dim: 24, rms_norm_eps: 1e-6 },

@@ -120,6 +120,19 @@ function patternValue(pattern: Readonly<Record<string, number>>, modulePath: str
   return undefined;
 }
 
+/** A pattern's values by the whole paths of the modules that it fits; `spell`: other paths that a module is known by. */
+export function byPath(
+  pattern: Readonly<Record<string, number>>,
+  paths: readonly string[],
+  spell = (path: string): string[] => [path],
+): Record<string, number> {
+  const entries = paths.flatMap((path): [string, number][] => {
+    const key = Object.keys(pattern).find((candidate) => spell(path).some((spelled) => matchesPattern(candidate, spelled)));
+    return key === undefined ? [] : [[path, pattern[key]!]];
+  });
+  return Object.fromEntries(entries);
+}
+
 const expressions = new Map<string, RegExp>();
 
 /** Whether a key of rank_pattern or alpha_pattern means a module. The key is a regular expression that `patternComplaint` finds no fault with. */

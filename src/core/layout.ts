@@ -1,7 +1,7 @@
 import { ModelError } from './errors';
 import { familyOf, projectionsOf } from './families';
 import { rotaryDim } from './rope';
-import { projectionPath, projectionShape, type ModelConfig, type StoredTensor } from './model';
+import { projectionPath, projectionShape, type ModelConfig, type Projection, type StoredTensor } from './model';
 
 /**
  * Every weight of a decoder under Hugging Face's names with the shape its config asks for, in the order of the layers;
@@ -18,7 +18,7 @@ export function expectedTensors(config: ModelConfig): Map<string, number[]> {
       const path = `${prefix}${projectionPath(projection)}`;
       const shape = projectionShape(config, projection);
       shapes.set(`${path}.weight`, shape);
-      if (qkv_bias && BIASED.has(projection)) shapes.set(`${path}.bias`, [shape[0]]);
+      if (hasBias(config, qkv_bias, projection)) shapes.set(`${path}.bias`, [shape[0]]);
     }
     if (qk_norm) for (const name of ['q_norm', 'k_norm']) shapes.set(`${prefix}self_attn.${name}.weight`, [head_dim]);
     shapes.set(`${prefix}post_attention_layernorm.weight`, [hidden_size]);
@@ -30,7 +30,10 @@ export function expectedTensors(config: ModelConfig): Map<string, number[]> {
   return shapes;
 }
 
-const BIASED: ReadonlySet<string> = new Set(['q_proj', 'k_proj', 'v_proj']);
+function hasBias({ attention_bias, mlp_bias }: ModelConfig, qkvBias: boolean, projection: Projection): boolean {
+  if (projectionPath(projection).startsWith('mlp.')) return mlp_bias;
+  return attention_bias || (qkvBias && projection !== 'o_proj');
+}
 
 /** How a layer attends: how many tokens back it sees (null: all), and by which rope it rotates (null: by none). */
 export function layerAttention(config: ModelConfig, layer: number): { window: number | null; rope: 'global' | 'local' | null } {

@@ -69,6 +69,10 @@ export interface ModelConfig {
   attn_logit_softcapping: number | null;
   final_logit_softcapping: number | null;
   tie_word_embeddings: boolean;
+  /** q, k, v and o add a bias. */
+  attention_bias: boolean;
+  /** gate, up and down add a bias. */
+  mlp_bias: boolean;
   bos_token_id: number | null;
   /** All ids that end a turn or a text. */
   eos_token_id: number[];
@@ -92,6 +96,8 @@ export const PLAIN_ATTENTION = {
   query_pre_attn_scalar: null,
   attn_logit_softcapping: null,
   final_logit_softcapping: null,
+  attention_bias: false,
+  mlp_bias: false,
 } as const satisfies Partial<ModelConfig>;
 
 /**
@@ -138,6 +144,8 @@ export interface ModelSource {
   readonly tensors: ReadonlyMap<string, StoredTensor>;
   readonly tokenizer: TokenizerSource | null;
   readonly chatTemplate: string | null;
+  /** Where the text model lies inside the multimodal one that the files hold, as transformers names its modules; absent where they hold a text model. */
+  readonly textPath?: string;
   /** Total bytes of the files. */
   readonly bytes: number;
   /** The files themselves, in name order: for hashing and for telling the user. */

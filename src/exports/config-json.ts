@@ -83,7 +83,7 @@ function madeConfig(config: ModelConfig): Json {
     ...specialTokens(config),
     // The classes' own defaults may lie beyond a vocabulary.
     pad_token_id: null,
-    attention_bias: false,
+    attention_bias: config.attention_bias,
     ...(model_type.startsWith('gemma') ? gemmaKeys(config) : { hidden_act: 'silu', ...windowKeys(config) }),
     ...ropeKeys(config),
   };
@@ -121,7 +121,7 @@ function windowKeys(config: ModelConfig): Json {
     case 'smollm3':
       return { use_sliding_window: false, no_rope_layers: no_rope_layers.length > 0 ? no_rope_layers : new Array<number>(num_hidden_layers).fill(1) };
     default:
-      return { mlp_bias: false };
+      return { mlp_bias: config.mlp_bias };
   }
 }
 

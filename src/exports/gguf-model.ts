@@ -118,11 +118,11 @@ async function writeTensor(writer: GgufWriter, { config, tensors }: ModelSource,
   const stride = rowBytes(plan.type, columns);
   for (let first = 0; first < rows; first += tileRows) {
     const bytes = await rowsAs(tensor, plan.type, first, Math.min(tileRows, rows - first), offset);
-    await writer.append(headDim === null ? bytes : interleave(bytes, stride, headDim));
+    await writer.append(headDim === null ? bytes : interleave(bytes, plan.dims.length === 1 ? stride / columns : stride, headDim));
   }
 }
 
-/** Whole heads of rows from Hugging Face's order into GGUF's. */
+/** Whole heads of rows (of a bias: of values) from Hugging Face's order into GGUF's. */
 function interleave(bytes: Uint8Array, stride: number, headDim: number): Uint8Array {
   const ordered = new Uint8Array(bytes.byteLength);
   for (let row = 0; row * stride < bytes.byteLength; row++) {

@@ -116,6 +116,8 @@ function readConfig(
     rms_norm_eps: decimal(metadata.number(key('attention.layer_norm_rms_epsilon'))),
     rope_theta: decimal(metadata.optionalNumber(key('rope.freq_base')) ?? 10000),
     tie_word_embeddings: !header.tensors.has('output.weight'),
+    attention_bias: family.biases.includes('attention_bias') && header.tensors.has('blk.0.attn_output.bias'),
+    mlp_bias: family.biases.includes('mlp_bias') && header.tensors.has('blk.0.ffn_down.bias'),
     bos_token_id: tokenizer ? tokenizer.bos_token_id : metadata.optionalNumber('tokenizer.ggml.bos_token_id'),
     eos_token_id: endTokens(metadata, tokenizer),
   };
@@ -247,7 +249,11 @@ function storedTensor(source: ByteSource, info: TensorInfo, name: string, headDi
   const readStored = (first: number, count: number): Promise<Uint8Array> => source.read(info.offset + first * stride, count * stride);
   const readRows = async (first: number, count: number): Promise<Uint8Array> => {
     checkRows(name, rows, first, count);
-    return headDim === null ? readStored(first, count) : readInterleaved(readStored, first, count, headDim, stride);
+    if (headDim === null) return readStored(first, count);
+    if (shape.length > 1) return readInterleaved(readStored, first, count, headDim, stride);
+    // A bias: its values stand as the rows of its matrix do.
+    const value = rowBytes(type, 1);
+    return readInterleaved((from, values) => source.read(info.offset + from * value, values * value), 0, columns, headDim, value);
   };
   return { name, shape, type, readRows };
 }

@@ -33,6 +33,8 @@ export function readConfig(whole: ConfigFile, generation: ConfigFile | null, has
     // The default of transformers' LlamaConfig, which Llama 2's configs rely on.
     rope_theta: rope.global?.optionalNumber('rope_theta') ?? file.optionalNumber('rope_theta') ?? 10000,
     tie_word_embeddings: file.optionalBoolean('tie_word_embeddings') ?? whole.optionalBoolean('tie_word_embeddings') ?? !hasHead,
+    attention_bias: file.optionalBoolean('attention_bias') ?? false,
+    mlp_bias: file.optionalBoolean('mlp_bias') ?? false,
     bos_token_id: file.ids('bos_token_id')[0] ?? generation?.ids('bos_token_id')[0] ?? null,
     eos_token_id: [...new Set([...(generation?.ids('eos_token_id') ?? []), ...whole.ids('eos_token_id'), ...file.ids('eos_token_id')])],
   };
@@ -58,9 +60,9 @@ function textPart(whole: ConfigFile): { family: Family; file: ConfigFile } {
   return { family, file: (text ?? whole).withDefaults(family.defaults) };
 }
 
-function refuseUnsupported(file: ConfigFile, { modelType, decoder }: Family): void {
-  for (const key of ['attention_bias', 'mlp_bias']) {
-    if (file.optionalBoolean(key)) {
+function refuseUnsupported(file: ConfigFile, { modelType, decoder, biases }: Family): void {
+  for (const key of ['attention_bias', 'mlp_bias'] as const) {
+    if (file.optionalBoolean(key) && !biases.includes(key)) {
       throw new ModelError(`${file.file}: ${key} is true, and Hone's ${modelType} has no such biases; choose a model without them.`);
     }
   }

@@ -15,7 +15,8 @@ export async function openSafetensorsModel(files: readonly ByteSource[]): Promis
   const byName = new Map(files.map((file) => [baseName(file), file]));
   const configFile = byName.get('config.json');
   if (!configFile) throw new SafetensorsError(`config.json is missing beside ${weightFiles(files)}; choose the model's whole folder.`);
-  const found = textTensors(await collectTensors(byName));
+  const stored = await collectTensors(byName);
+  const found = textTensors(stored);
   const generation = byName.get('generation_config.json');
   const config = readConfig(
     new ConfigFile(configFile.name, await readJson(configFile)),
@@ -33,6 +34,7 @@ export async function openSafetensorsModel(files: readonly ByteSource[]): Promis
     tensors: found,
     tokenizer,
     chatTemplate,
+    ...([...stored.keys()].some((name) => TEXT_PREFIX.test(name)) && { textPath: 'model.language_model' }),
     bytes: files.reduce((sum, file) => sum + file.size, 0),
     files: [...files].sort((a, b) => (a.name < b.name ? -1 : 1)),
   };

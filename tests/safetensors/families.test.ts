@@ -116,6 +116,13 @@ describe('a config.json', () => {
     expect([...model.tensors.keys()].sort()).toEqual([...expectedTensors(model.config).keys()].sort());
   });
 
+  it('may switch biases on where its family has them', async () => {
+    const biased = await open({ ...SIZES, model_type: 'llama', attention_bias: true, mlp_bias: true }, 'llama', { sizes: { attention_bias: true, mlp_bias: true } });
+    expect(biased.tensors.get('model.layers.0.self_attn.o_proj.bias')!.shape).toEqual([32]);
+    expect(biased.tensors.get('model.layers.0.mlp.gate_proj.bias')!.shape).toEqual([48]);
+    await expect(open({ ...SIZES, model_type: 'mistral', attention_bias: true }, 'mistral')).rejects.toThrow('attention_bias is true');
+  });
+
   it('of an unknown model type is refused with the known ones, and one whose layers do not add up with the key', async () => {
     await expect(open({ ...SIZES, model_type: 'mamba' }, 'llama')).rejects.toThrow(/model_type is mamba, and Hone trains llama \(.*qwen3 \(.*gemma3_text/);
     await expect(open({ ...SIZES, model_type: 'smollm3', no_rope_layers: [1] }, 'smollm3')).rejects.toThrow('no_rope_layers names 1 layers, and the model has 4');

@@ -142,7 +142,7 @@ describe('a model folder', () => {
     ['without a needed key', { hidden_size: undefined }, 'the key hidden_size is missing'],
     ['with a text for a number', { vocab_size: 'many' }, 'vocab_size is "many", and a number was expected'],
     ['of another type', { model_type: 'mamba' }, 'model_type is mamba, and Hone trains llama'],
-    ['with biases', { attention_bias: true }, 'attention_bias is true'],
+    ['with biases that its weights lack', { attention_bias: true }, 'model.layers.0.self_attn.q_proj.bias is missing'],
     ['with another activation', { hidden_act: 'gelu' }, 'hidden_act is gelu'],
     ['with yarn', { rope_scaling: { rope_type: 'yarn', factor: 4 } }, 'the rope scaling is yarn'],
     ['with half a layer', { num_hidden_layers: 1.5 }, 'num_hidden_layers is 1.5'],

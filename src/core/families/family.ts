@@ -68,6 +68,8 @@ export interface Family {
   decoder: DecoderTraits;
   /** Values of config.json that transformers fills in where the file leaves them out. */
   defaults: Readonly<Record<string, unknown>>;
+  /** Switches for biases in config.json that the family knows. */
+  biases: readonly ('attention_bias' | 'mlp_bias')[];
   /** The keys of config.json beyond those that all families share. */
   fromConfig: (keys: Keys, common: ModelConfig) => Partial<ModelConfig>;
   gguf: GgufForm;
@@ -85,6 +87,11 @@ export const LAYER_TENSORS = {
   'mlp.up_proj': 'ffn_up',
   'mlp.down_proj': 'ffn_down',
 } as const;
+
+/** Says where a config has biases that an architecture of llama.cpp does not read. */
+export function biasesInexpressible({ attention_bias, mlp_bias }: ModelConfig): string | null {
+  return attention_bias || mlp_bias ? 'it has biases that llama.cpp does not read' : null;
+}
 
 /** Layers that slide where `slides` says so; empty where none does. */
 export function layerTypes(layers: number, slides: (layer: number) => boolean): LayerType[] {

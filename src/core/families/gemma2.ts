@@ -1,5 +1,5 @@
 import type { ModelConfig } from '../model';
-import { LAYER_TENSORS, PLAIN_DECODER, layerTypes, layerTypesOf, slidesAs, type DecoderTraits, type Family } from './family';
+import { LAYER_TENSORS, PLAIN_DECODER, biasesInexpressible, layerTypes, layerTypesOf, slidesAs, type DecoderTraits, type Family } from './family';
 
 /** What Gemma 2 and 3 share. */
 export const GEMMA_DECODER: DecoderTraits = {
@@ -27,6 +27,8 @@ export function ggufScoreScalar(layersOf27B: number, { num_hidden_layers, hidden
 
 /** Says where a Gemma config goes beyond what llama.cpp fixes in its code: the pattern of windows and the scale of scores. */
 export function gemmaInexpressible(config: ModelConfig, slides: (layer: number) => boolean, layersOf27B: number): string | null {
+  const biases = biasesInexpressible(config);
+  if (biases) return biases;
   if (!slidesAs(config, slides)) return "its layers slide in another pattern than llama.cpp's";
   const scalar = ggufScoreScalar(layersOf27B, config);
   if ((config.query_pre_attn_scalar ?? config.head_dim) === scalar) return null;
@@ -49,6 +51,7 @@ export const GEMMA2: Family = {
     final_logit_softcapping: 30,
     tie_word_embeddings: true,
   },
+  biases: ['attention_bias'],
   fromConfig: (keys, config) => ({
     sliding_window: keys.number('sliding_window'),
     layer_types: layerTypesOf(keys, config, slides),

@@ -23,6 +23,7 @@ export const GEMMA3: Family = {
     query_pre_attn_scalar: 256,
     tie_word_embeddings: true,
   },
+  biases: ['attention_bias'],
   fromConfig: (keys, config) => ({
     sliding_window: keys.number('sliding_window'),
     layer_types: layerTypesOf(keys, config, slidesEvery(keys.optionalNumber('_sliding_window_pattern') ?? keys.number('sliding_window_pattern'))),

@@ -7,6 +7,7 @@ export const LLAMA: Family = {
   examples: 'Llama 2 and 3, SmolLM2, TinyLlama',
   decoder: PLAIN_DECODER,
   defaults: {},
+  biases: ['attention_bias', 'mlp_bias'],
   fromConfig: () => ({}),
   gguf: {
     architecture: 'llama',

@@ -9,6 +9,7 @@ export const MISTRAL: Family = {
   ...LLAMA,
   modelType: 'mistral',
   examples: 'Mistral 7B, Mistral Nemo',
+  biases: [],
   fromConfig: (keys, { num_hidden_layers }) => {
     const sliding_window = keys.optionalNumber('sliding_window');
     return { sliding_window, layer_types: layerTypes(num_hidden_layers, () => sliding_window !== null) };

@@ -13,6 +13,7 @@ export const PHI3: Family = {
   examples: 'Phi-3, Phi-3.5',
   decoder: { ...PLAIN_DECODER, fused_projections: true },
   defaults: {},
+  biases: [],
   fromConfig: (keys, config) => windows(keys.optionalNumber('sliding_window'), config),
   gguf: {
     architecture: 'phi3',

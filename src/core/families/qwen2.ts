@@ -14,6 +14,7 @@ export const QWEN2: Family = {
   examples: 'Qwen2, Qwen2.5',
   decoder: { ...PLAIN_DECODER, qkv_bias: true },
   defaults: {},
+  biases: [],
   fromConfig: qwenWindows,
   gguf: {
     architecture: 'qwen2',

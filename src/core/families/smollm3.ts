@@ -12,6 +12,7 @@ export const SMOLLM3: Family = {
   examples: 'SmolLM3',
   decoder: PLAIN_DECODER,
   defaults: { no_rope_layer_interval: 4 },
+  biases: ['attention_bias', 'mlp_bias'],
   fromConfig: (keys, config) => {
     const no_rope_layers = keys.numbers('no_rope_layers') ?? pattern(config.num_hidden_layers, keys.number('no_rope_layer_interval'));
     const sliding_window = keys.optionalBoolean('use_sliding_window') ? keys.optionalNumber('sliding_window') : null;
