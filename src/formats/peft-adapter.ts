@@ -1,4 +1,4 @@
-import { adaptedPaths, loraRank, matchesPattern, namesOfPaths, patternComplaint, peftName, type Adapter, type LoraConfig } from '../core/adapter';
+import { adaptedPaths, byPath, loraRank, namesOfPaths, patternComplaint, peftName, type Adapter, type LoraConfig } from '../core/adapter';
 import { dequantize } from '../core/blocks';
 import type { ByteSource } from '../core/bytes';
 import { ModelError, SafetensorsError } from '../core/errors';
@@ -32,7 +32,7 @@ export async function readPeftAdapter(files: readonly ByteSource[]): Promise<Pef
   const isTarget = targetRule(keys, json);
   const adapter: Adapter = { config: readLoraConfig(keys, json), tensors: new Map(), magnitudes: new Map() };
   const { nested } = await readTensors(find('adapter_model.safetensors'), adapter);
-  if (nested) for (const key of ['rank_pattern', 'alpha_pattern'] as const) adapter.config[key] = byPath(adapter.config[key], adaptedPaths(adapter));
+  if (nested) for (const key of ['rank_pattern', 'alpha_pattern'] as const) adapter.config[key] = byPath(adapter.config[key], adaptedPaths(adapter), spellings);
   checkPairs(configFile.name, adapter, isTarget);
   adapter.config.target_modules = namesOfPaths(adaptedPaths(adapter));
   return { file: configFile.name, adapter, targets: (paths) => paths.filter(isTarget) };
@@ -177,15 +177,6 @@ async function readTensors(file: ByteSource, adapter: Adapter): Promise<{ nested
     else adapter.tensors.set(peftName(path, part), { shape: [shape[0]!, shape[1]!], data });
   }
   return { nested };
-}
-
-/** A pattern over a multimodal model's paths as one over its text part's. */
-function byPath(pattern: Readonly<Record<string, number>>, paths: readonly string[]): Record<string, number> {
-  const entries = paths.flatMap((path): [string, number][] => {
-    const key = Object.keys(pattern).find((candidate) => spellings(path).some((spelled) => matchesPattern(candidate, spelled)));
-    return key === undefined ? [] : [[path, pattern[key]!]];
-  });
-  return Object.fromEntries(entries);
 }
 
 async function readTensor(file: ByteSource, info: SafetensorsInfo, rank: 1 | 2): Promise<{ shape: readonly number[]; data: Float32Array }> {

@@ -72,6 +72,17 @@ describe('a PEFT adapter of a variant', () => {
     expect(inOrder(read.tensors)).toEqual(inOrder(adapter.tensors));
   });
 
+  it("for a multimodal model is written under the whole model's paths, and read back as it was", async () => {
+    const adapter = randomAdapter(TINY, { r: 2, use_dora: true, rank_pattern: { 'model.layers.1.mlp.up_proj': 3 }, target_modules: ['q_proj', 'up_proj'] });
+    const files = await writtenFiles(peftFiles({ adapter, card, textPath: 'model.language_model' }));
+    const names = [...(await readSafetensors(files.find(({ name }) => name.endsWith('.safetensors'))!)).tensors.keys()];
+    expect(names.every((name) => name.startsWith('base_model.model.model.language_model.layers.'))).toBe(true);
+    const read = await readAdapter(files, TINY);
+    expect(read.config).toEqual(adapter.config);
+    expect(inOrder(read.tensors)).toEqual(inOrder(adapter.tensors));
+    expect(inOrder(read.magnitudes)).toEqual(inOrder(adapter.magnitudes));
+  });
+
   it('that holds something beside pairs and magnitudes is named by it', async () => {
     const adapter = randomAdapter(TINY, { r: 2, use_dora: true });
     const rename = (from: string, to: string) => (name: string) => name.replace(from, to);
