@@ -44,7 +44,9 @@ export function ollamaTurns(chatTemplate: string, { bosToken, eosToken, addsBos 
   const turns = findTurns(chatTemplate, { bosToken, eosToken });
   if (!turns || !addsBos || bosToken === '') return turns;
   const withoutBos = (text: string): string => (text.startsWith(bosToken) ? text.slice(bosToken.length) : text);
-  return { ...turns, head: withoutBos(turns.head), system: turns.system && { ...turns.system, head: withoutBos(turns.system.head) } };
+  const bare = <T extends { head: string }>(part: T | null): T | null => part && { ...part, head: withoutBos(part.head) };
+  const greeting = bare(turns.greeting);
+  return { ...turns, head: withoutBos(turns.head), system: bare(turns.system), greeting: greeting && { ...greeting, system: bare(greeting.system) } };
 }
 
 const NO_TEMPLATE = [

@@ -19,15 +19,14 @@ TEMPLATE """{{- $begun := false }}
 {{- $last := eq (len (slice $.Messages $i)) 1 }}
 {{- if eq .Role "user" }}
 {{- if $begun }}{{- "<|im_end|>\\n<|im_start|>user\\n" }}{{- else }}{{- if $.System }}{{- "<|im_start|>system\\n" }}{{- else }}{{- "<|im_start|>user\\n" }}{{- end }}{{- end }}
-{{- if and $.System (not $begun) }}
-{{- $.System }}{{- "<|im_end|>\\n<|im_start|>user\\n" }}
-{{- .Content }}
-{{- else }}
-{{- .Content }}
+{{- if and $.System (not $begun) }}{{- $.System }}{{- "<|im_end|>\\n<|im_start|>user\\n" }}
 {{- end }}
+{{- .Content }}
 {{- $begun = true }}
-{{- if $last }}{{- "<|im_end|>\\n<|im_start|>assistant\\n" }}{{- else }}{{- "<|im_end|>\\n<|im_start|>assistant\\n" }}{{- end }}
+{{- "<|im_end|>\\n<|im_start|>assistant\\n" }}
 {{- else if eq .Role "assistant" }}
+{{- if not $begun }}{{- if $.System }}{{- "<|im_start|>system\\n" }}{{- $.System }}{{- "<|im_end|>\\n<|im_start|>assistant\\n" }}{{- else }}{{- "<|im_start|>assistant\\n" }}{{- end }}{{- end }}
+{{- $begun = true }}
 {{- .Content }}
 {{- end }}
 {{- end }}"""

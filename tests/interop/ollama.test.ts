@@ -59,7 +59,9 @@ const TURNS = [
   ['  What is {{ .Content }} {% x %}?\n', '\n\n `"""` and "quotes" \\ \t\n', ' 日本\u00a0🙂\u2028é '],
   ['Think.', '<think>\nThe answer\nis 4.\n</think>\n\nFour.', 'And now?', 'x</think>\n\n\n y</think>z', '<think>a</think>?'],
 ];
-const CONVERSATIONS = [null, 'Be kind.', '  Use "{{ json }}".\n\nBe brief.\n'].flatMap((system) => TURNS.map((turns) => chat(system, ...turns)));
+/** The assistant speaks first. */
+const GREETINGS = [null, 'Be kind.'].map((system) => chat(system, '', ' Welcome! ', 'Hi').filter(({ content }) => content !== ''));
+const CONVERSATIONS = [null, 'Be kind.', '  Use "{{ json }}".\n\nBe brief.\n'].flatMap((system) => TURNS.map((turns) => chat(system, ...turns))).concat(GREETINGS);
 
 function check(template: string, tokenizer: TokenizerFacts, endToken: string): void {
   const { commands, texts } = read(modelfile({ from: './m.gguf', chatTemplate: template, tokenizer }), CONVERSATIONS);

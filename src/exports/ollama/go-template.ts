@@ -6,17 +6,19 @@ import { THINK_END, type Stripped, type Turns } from './turns';
  * nothing in it is taken for an action. Stripping white space ranges over integers, which Go has since 1.24.
  */
 export function goTemplate(turns: Turns): string {
-  const { head, system, toAssistant, toUser, ask, stripped, thinking } = turns;
+  const { head, system, greeting, toAssistant, toUser, ask, stripped, thinking } = turns;
+  const told = system !== null && differ(stripped.told, stripped.user);
   const bodies = {
     system: system ? textBody(stripped.system, null) : null,
-    told: system && differ(stripped.told, stripped.user) ? textBody(stripped.told, null) : null,
+    told: told ? textBody(stripped.told, null) : null,
     user: textBody(stripped.user, null),
     assistant: textBody(stripped.assistant, thinking),
   };
   const defines = Object.entries(bodies).flatMap(([role, body]) => (body ? [`{{- define ${quoted(role)} }}`, ...body, '{{- end }}'] : []));
   const content = (role: keyof typeof bodies, value: string): string => (bodies[role] ? `{{- template ${quoted(role)} ${value} }}` : `{{- ${value} }}`);
-  const toldContent = system && differ(stripped.told, stripped.user) ? content('told', '.Content') : content('user', '.Content');
-  const heads = system && system.head !== head ? `{{- if $.System }}${literal(system.head)}{{- else }}${literal(head)}{{- end }}` : literal(head);
+  const sayTold = content('system', '$.System') + literal(system?.glue ?? '');
+  const heads = either(system ? system.head : null, head);
+  const greetings = greeting ? greetingLines(greeting, content('system', '$.System')) : [];
   const place = system?.before === 'last' ? '$last' : '(not $begun)';
   return [
     ...defines,
@@ -25,16 +27,28 @@ export function goTemplate(turns: Turns): string {
     '{{- $last := eq (len (slice $.Messages $i)) 1 }}',
     '{{- if eq .Role "user" }}',
     `{{- if $begun }}${literal(toUser)}{{- else }}${heads}{{- end }}`,
-    ...(system ? [`{{- if and $.System ${place} }}`, `${content('system', '$.System')}${literal(system.glue)}`, toldContent, '{{- else }}'] : []),
-    content('user', '.Content'),
-    ...(system ? ['{{- end }}'] : []),
+    ...(system ? [`{{- if and $.System ${place} }}${sayTold}`] : []),
+    ...(told ? [content('told', '.Content'), '{{- else }}', content('user', '.Content'), '{{- end }}'] : []),
+    ...(told ? [] : [...(system ? ['{{- end }}'] : []), content('user', '.Content')]),
     '{{- $begun = true }}',
-    `{{- if $last }}${literal(ask)}{{- else }}${literal(toAssistant)}{{- end }}`,
+    ask === toAssistant ? literal(ask) : `{{- if $last }}${literal(ask)}{{- else }}${literal(toAssistant)}{{- end }}`,
     '{{- else if eq .Role "assistant" }}',
+    ...greetings,
     content('assistant', '.Content'),
     '{{- end }}',
     '{{- end }}',
   ].join('\n');
+}
+
+/** `told` where there is a system message and the template has a place for it, else `untold`. */
+function either(told: string | null, untold: string): string {
+  return told === null || told === untold ? literal(untold) : `{{- if $.System }}${literal(told)}{{- else }}${literal(untold)}{{- end }}`;
+}
+
+/** What stands before a first reply that nobody asked for. */
+function greetingLines({ head, system }: NonNullable<Turns['greeting']>, said: string): string[] {
+  const text = system ? `{{- if $.System }}${literal(system.head)}${said}${literal(system.glue)}{{- else }}${literal(head)}{{- end }}` : literal(head);
+  return [`{{- if not $begun }}${text}{{- end }}`, '{{- $begun = true }}'];
 }
 
 function differ(a: Stripped, b: Stripped): boolean {

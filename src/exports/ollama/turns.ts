@@ -18,6 +18,8 @@ export interface Turns {
    * user's. Null: the template leaves system messages out. `refused`: it raises; the message is put before the first user's.
    */
   system: { head: string; glue: string; before: 'first' | 'last'; refused: boolean } | null;
+  /** `head` and `system` where the assistant speaks first; null where the template has no such conversations. */
+  greeting: { head: string; system: { head: string; glue: string } | null } | null;
   /** Between a user's message and the reply, and between a reply and the next user's message. */
   toAssistant: string;
   toUser: string;
@@ -60,8 +62,10 @@ export function findTurns(template: string, context: RenderContext): Turns | nul
   if (!plain) return null;
   const system = systemTurn(render, plain);
   if (system === undefined) return null;
-  const turns: Turns = { ...plain, system, stripped: strippedOf(render, system), thinking: thinkingOf(render) };
-  return TRIALS.every((trial) => agrees(render, turns, trial)) ? turns : null;
+  const turns: Turns = { ...plain, system, greeting: null, stripped: strippedOf(render, system), thinking: thinkingOf(render) };
+  if (!TRIALS.every((trial) => agrees(render, turns, trial))) return null;
+  const greeted = { ...turns, greeting: greetingOf(render, plain, system) };
+  return GREETING_TRIALS.every((trial) => agrees(render, greeted, trial)) ? greeted : turns;
 }
 
 /** A conversation of so many replies and a last question, of stand-ins. */
@@ -122,6 +126,20 @@ function systemTurn(render: Render, plain: PlainTurns): Turns['system'] | undefi
   return same ? { head, glue, before: 'last', refused: false } : undefined;
 }
 
+/** What stands before a reply that nobody asked for. */
+function greetingOf(render: Render, { toUser, ask }: PlainTurns, system: Turns['system']): Turns['greeting'] {
+  const [, answer, next] = conversation(1) as [Message, Message, Message];
+  const pieces = between(render([answer, next]), [answer.content, next.content]);
+  if (pieces?.[1] !== toUser || pieces[2] !== ask || system?.before === 'last') return null;
+  const head = pieces[0]!;
+  if (!system || system.refused) return { head, system: null };
+  const text = render([{ role: 'system', content: SYSTEM }, answer, next]);
+  if (text === render([answer, next])) return { head, system: null };
+  const told = between(text, [SYSTEM, answer.content, next.content]);
+  if (told?.[2] !== toUser || told[3] !== ask) return null;
+  return { head, system: { head: told[0]!, glue: told[1]! } };
+}
+
 /** The white space that each role's messages lose at their ends. */
 function strippedOf(render: Render, system: Turns['system']): Turns['stripped'] {
   const [question, answer, next] = conversation(1) as [Message, Message, Message];
@@ -154,21 +172,20 @@ function thinkingOf(render: Render): string | null {
 
 /** What Ollama is made to write for a conversation: a system message or none, then turns. The Go template says the same. */
 export function renderTurns(turns: Turns, messages: readonly Message[]): string {
-  const { head, system, toAssistant, toUser, ask } = turns;
-  const [first] = messages;
-  const told = first?.role === 'system' && system ? turnText(turns, first, 'system') : null;
+  const { head, system, greeting, toAssistant, toUser, ask } = turns;
+  const told = messages[0]?.role === 'system' ? turnText(turns, messages[0], 'system') : null;
   const said = messages.filter(({ role }) => role !== 'system');
-  let text = told !== null && system ? system.head : head;
+  const greets = said[0]?.role === 'assistant' ? greeting : null;
+  const before = greets ? (greets.system && { ...greets.system, before: 'first' }) : system;
+  let text = told !== null && before ? before.head : (greets?.head ?? head);
   said.forEach((message, i) => {
     const last = i === said.length - 1;
-    if (message.role === 'assistant') {
-      text += turnText(turns, message, 'assistant');
-      return;
-    }
-    if (i > 0) text += toUser;
-    const follows = told !== null && system !== null && (system.before === 'first' ? i === 0 : last);
-    if (follows) text += told + system.glue;
-    text += turnText(turns, message, follows ? 'told' : 'user') + (last ? ask : toAssistant);
+    const asks = message.role === 'user';
+    if (asks && i > 0) text += toUser;
+    const follows = told !== null && before !== null && (before.before === 'first' ? i === 0 : asks && last);
+    if (follows) text += told + before.glue;
+    if (asks) text += turnText(turns, message, follows ? 'told' : 'user') + (last ? ask : toAssistant);
+    else text += turnText(turns, message, 'assistant');
   });
   return text;
 }
@@ -200,6 +217,9 @@ const TRIALS: readonly Message[][] = [[], ['Be kind.'], ['  Be\n\nbrief. \n']].f
     ]),
   ),
 );
+
+/** The same begun by the reply. */
+const GREETING_TRIALS = TRIALS.map((trial) => trial.filter(({ role }, i) => role !== 'user' || i > 1)).filter((trial) => trial.some(({ role }) => role === 'assistant'));
 
 function agrees(render: Render, turns: Turns, trial: readonly Message[]): boolean {
   if (trial[0]?.role === 'system' && turns.system?.refused) return true;
