@@ -29,7 +29,7 @@ export async function mergeAdapterFiles(args: string[]): Promise<void> {
   } else {
     const facts = parts.map((part) => ({ label: basename(resolve(part.name)), value: `× ${part.weight}` }));
     const baseModel = (await adapterBase(positionals[0]!)) ?? base?.name ?? '';
-    await writeFiles(out, peftFiles({ adapter, card: { name, baseModel, facts } }));
+    await writeFiles(out, peftFiles({ adapter, card: { name, baseModel, facts }, textPath: base?.textPath }));
   }
   console.log(`Wrote ${out}: rank ${adapter.config.r}, ${parts.map((part) => `${part.weight} × ${part.name}`).join(' + ')}`);
 }

@@ -21,7 +21,7 @@ export async function writeTrained({ recipe, model }: { recipe: Recipe; model: M
     console.log(`Wrote ${join(out, 'model')} (${which})`);
     return;
   }
-  await writeFiles(join(out, 'adapter'), peftFiles({ adapter: trained.adapter, card: cardFacts(recipe, model, checkpoint) }));
+  await writeFiles(join(out, 'adapter'), peftFiles({ adapter: trained.adapter, card: cardFacts(recipe, model, checkpoint), textPath: model.textPath }));
   console.log(`Wrote ${join(out, 'adapter')} (${which})`);
 }
 

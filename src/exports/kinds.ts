@@ -110,7 +110,7 @@ export async function prepareExport(subject: Subject, choice: Choice): Promise<P
     case 'gguf-adapter':
       return ggufAdapter(subject, fileName ?? `${stem}-lora.gguf`);
     case 'peft':
-      return adapterExport(kind, subject, peftFiles({ adapter: adapterOf(subject), card: subject.card }), readAdapter);
+      return adapterExport(kind, subject, peftFiles({ adapter: adapterOf(subject), card: subject.card, textPath: subject.model.textPath }), readAdapter);
     case 'mlx':
       return adapterExport(kind, subject, mlxFiles(adapterOf(subject), subject.model.config), readMlxAdapter);
     case 'safetensors':

@@ -1,4 +1,4 @@
-import { magnitudeName, type Adapter } from '../core/adapter';
+import { adaptedPaths, byPath, magnitudeName, type Adapter } from '../core/adapter';
 import { ExportError } from '../core/errors';
 import { safetensorsHeader, type TensorPlan } from '../safetensors/writer';
 import { jsonFile, smallFile, textFile, type ExportFile } from './files';
@@ -7,6 +7,8 @@ import { modelCard, type CardFacts } from './model-card';
 
 export interface PeftExport {
   adapter: Adapter;
+  /** The base's ModelSource.textPath: PEFT finds an adapter's modules by their paths in the whole model. */
+  textPath?: string | undefined;
   card: CardFacts;
 }
 
@@ -14,13 +16,16 @@ export interface PeftExport {
  * The files that PEFT's `save_pretrained` would write: adapter_model.safetensors, adapter_config.json and README.md.
  * Throws ExportError where the adapter is not finite.
  */
-export function peftFiles({ adapter, card }: PeftExport): ExportFile[] {
-  return [adapterFile(adapter), jsonFile('adapter_config.json', adapterConfig(adapter, card.baseModel)), textFile('README.md', modelCard(card))];
+export function peftFiles({ adapter, card, textPath = 'model' }: PeftExport): ExportFile[] {
+  return [adapterFile(adapter, textPath), jsonFile('adapter_config.json', adapterConfig(adapter, card.baseModel, textPath)), textFile('README.md', modelCard(card))];
 }
 
-function adapterFile(adapter: Adapter): ExportFile {
-  const tensors = new Map<string, { shape: readonly number[]; data: Float32Array }>(adapter.tensors);
-  for (const [path, data] of adapter.magnitudes) tensors.set(magnitudeName(path), { shape: [data.length], data });
+function adapterFile(adapter: Adapter, textPath: string): ExportFile {
+  const tensors = new Map<string, { shape: readonly number[]; data: Float32Array }>();
+  const add = (name: string, shape: readonly number[], data: Float32Array): unknown =>
+    tensors.set(name.replace(/^base_model\.model\.model\./, `base_model.model.${textPath}.`), { shape, data });
+  for (const [name, { shape, data }] of adapter.tensors) add(name, shape, data);
+  for (const [path, data] of adapter.magnitudes) add(magnitudeName(path), [data.length], data);
   const names = [...tensors.keys()].sort();
   for (const name of names) {
     if (!allFinite(tensors.get(name)!.data)) throw new ExportError(`${name} has values that are not finite numbers; export an earlier checkpoint.`);
@@ -32,9 +37,15 @@ function adapterFile(adapter: Adapter): ExportFile {
 }
 
 /** adapter_config.json; `lora_alpha` as an integer where it is one, which Ollama insists on. */
-function adapterConfig({ config }: Adapter, baseModel: string): object {
+function adapterConfig(adapter: Adapter, baseModel: string, textPath: string): object {
+  const { config } = adapter;
+  const paths = adaptedPaths(adapter);
+  const nested = (path: string): string => path.replace(/^model\./, `${textPath}.`);
+  // Names alone would fit modules of the other parts as well.
+  const patternOf = (pattern: Readonly<Record<string, number>>): object =>
+    textPath === 'model' ? pattern : Object.fromEntries(Object.entries(byPath(pattern, paths)).map(([path, value]) => [nested(path), value]));
   return {
-    alpha_pattern: config.alpha_pattern,
+    alpha_pattern: patternOf(config.alpha_pattern),
     auto_mapping: null,
     base_model_name_or_path: baseModel,
     bias: 'none',
@@ -48,9 +59,9 @@ function adapterConfig({ config }: Adapter, baseModel: string): object {
     modules_to_save: null,
     peft_type: 'LORA',
     r: config.r,
-    rank_pattern: config.rank_pattern,
+    rank_pattern: patternOf(config.rank_pattern),
     revision: null,
-    target_modules: config.target_modules,
+    target_modules: textPath === 'model' ? config.target_modules : paths.map(nested),
     task_type: 'CAUSAL_LM',
     use_dora: config.use_dora,
     use_rslora: config.use_rslora,
