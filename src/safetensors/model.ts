@@ -34,7 +34,7 @@ export async function openSafetensorsModel(files: readonly ByteSource[]): Promis
     tensors: found,
     tokenizer,
     chatTemplate,
-    ...([...stored.keys()].some((name) => TEXT_PREFIX.test(name)) && { textPath: 'model.language_model' }),
+    ...([...stored.keys()].some((name) => OTHER_PARTS.test(name) || TEXT_PREFIX.test(name)) && { textPath: 'model.language_model' }),
     bytes: files.reduce((sum, file) => sum + file.size, 0),
     files: [...files].sort((a, b) => (a.name < b.name ? -1 : 1)),
   };
@@ -132,7 +132,7 @@ async function readTokenizer(
   const template = byName.get('chat_template.jinja');
   const chatTemplate = template ? await readText(template) : templateOf(config['chat_template']);
   if (!file) return { tokenizer: null, chatTemplate };
-  const tokenizer = await readJson(file);
+  const tokenizer = withoutPictures(await readJson(file), vocabSize);
   const largest = largestId(file, tokenizer);
   if (largest >= vocabSize) {
     throw new ModelError(
@@ -149,6 +149,19 @@ function templateOf(value: unknown): string | null {
   const named = value as ({ name?: unknown; template?: unknown } | null)[];
   const chosen = named.find((entry) => entry?.name === 'default')?.template;
   return typeof chosen === 'string' ? chosen : null;
+}
+
+/**
+ * A tokenizer.json without added tokens past the embedding that stand for pictures or sound: Gemma 3's text models have the
+ * tokenizer of the others, with `<image_soft_token>` for a row that only those have.
+ */
+function withoutPictures(tokenizer: Json, vocabSize: number): Json {
+  const added = tokenizer['added_tokens'];
+  if (!Array.isArray(added)) return tokenizer;
+  const kept = (added as ({ id?: unknown; content?: unknown } | null)[]).filter(
+    (token) => !(typeof token?.id === 'number' && token.id >= vocabSize && /image|audio|video/i.test(String(token.content))),
+  );
+  return { ...tokenizer, added_tokens: kept };
 }
 
 function largestId(file: ByteSource, tokenizer: Json): number {

@@ -109,11 +109,13 @@ describe('a config.json', () => {
     ['gemma3', 'gemma3_text', 'gemma3_text', (name: string) => name.replace('model.', 'model.language_model.'), 'model.multi_modal_projector.norm.weight'],
     ['qwen2_5_vl', 'qwen2_5_vl_text', 'qwen2', (name: string) => name, 'visual.merger.ln_q.weight'],
     ['qwen3_vl', 'qwen3_vl_text', 'qwen3', (name: string) => name.replace('model.', 'model.language_model.'), 'model.visual.merger.norm.bias'],
-  ])('of the many-sided %s gives its text part', async (whole, part, family, rename, other) => {
+  ])('of the many-sided %s gives its text part, and where in the whole it lies', async (whole, part, family, rename, other) => {
     const text = { ...SIZES, model_type: part, rope_scaling: null };
     const model = await open({ model_type: whole, text_config: text, vision_config: { hidden_size: 7 } }, family, { rename, extra: [other] });
     expect(familyOf(model.config).modelType).toBe(family);
     expect([...model.tensors.keys()].sort()).toEqual([...expectedTensors(model.config).keys()].sort());
+    expect(model.textPath).toBe('model.language_model');
+    expect((await open({ ...SIZES, model_type: 'llama' }, 'llama')).textPath).toBeUndefined();
   });
 
   it('may switch biases on where its family has them', async () => {
