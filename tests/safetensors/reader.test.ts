@@ -171,6 +171,10 @@ describe('a model folder', () => {
     await expect(openSafetensorsModel([source(await weights())])).rejects.toThrow('config.json is missing beside model.safetensors');
     const tokenizer = source('{"model": {"type": "BPE", "vocab": {"a": 0, "b": 41}}}', 'tokenizer.json');
     await expect(open(CONFIG, [tokenizer])).rejects.toThrow('has the id 41, and the embedding has 40 rows');
+    const added = (content: string) => source(JSON.stringify({ model: { type: 'BPE', vocab: { a: 0 } }, added_tokens: [{ id: 40, content }] }), 'tokenizer.json');
+    await expect(open(CONFIG, [added('<tool>')])).rejects.toThrow('has the id 40');
+    // Gemma 3's text models have a token for pictures past their embedding.
+    expect((await open(CONFIG, [added('<image_soft_token>')])).tokenizer).toMatchObject({ tokenizer: { added_tokens: [] } });
     await expect(open(CONFIG, [source('{]', 'tokenizer.json')])).rejects.toThrow('tokenizer.json: the file is not JSON');
   });
 });
