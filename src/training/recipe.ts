@@ -9,6 +9,8 @@ import { PROJECTIONS, type ModelConfig } from '../core/model';
  */
 const isProjection = (name: string): boolean => (PROJECTIONS as readonly string[]).includes(name.split('.').at(-1)!);
 
+const TARGETS = `give "all-linear" or a list of projections: ${PROJECTIONS.join(', ')}`;
+
 /** Values for modules that differ from the others, by a regular expression that ends their paths, as in PEFT. */
 const pattern = <T extends z.ZodType>(value: T) =>
   z.record(z.string(), value).superRefine((entries, context) => {
@@ -24,9 +26,7 @@ const lora = z.strictObject({
   lora_dropout: z.number().min(0).max(0.9).default(0),
   /** Projections, or ends of module paths up to whole ones; all-linear: every projection that the model has. */
   target_modules: z
-    .union([z.literal('all-linear'), z.array(z.string().refine(isProjection)).min(1)], {
-      error: `give "all-linear" or a list of projections: ${PROJECTIONS.join(', ')}`,
-    })
+    .union([z.literal('all-linear'), z.array(z.string().refine(isProjection, { error: TARGETS })).min(1)], { error: TARGETS })
     .default('all-linear'),
   use_rslora: z.boolean().default(false),
   use_dora: z.boolean().default(false),
