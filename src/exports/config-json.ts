@@ -119,7 +119,7 @@ function windowKeys(config: ModelConfig): Json {
       return { use_sliding_window: true, sliding_window, layer_types: layerTypes(config) };
     }
     case 'smollm3':
-      return { use_sliding_window: false, no_rope_layers: no_rope_layers.length > 0 ? no_rope_layers : new Array<number>(num_hidden_layers).fill(1) };
+      return { use_sliding_window: false, mlp_bias: config.mlp_bias, no_rope_layers: no_rope_layers.length > 0 ? no_rope_layers : new Array<number>(num_hidden_layers).fill(1) };
     default:
       return { mlp_bias: config.mlp_bias };
   }

@@ -56,7 +56,7 @@ export function mergedLayout(request: MergedModel): MergedLayout {
     parameters += shape.reduce((product, size) => product * size, 1);
     tensors.push({ ...tensor, type: tensorType(type, tensor, family.gguf.architecture, config), source: name });
   }
-  const metadata = modelMetadata(family, config, request.name, parameters, type);
+  const metadata = modelMetadata(family, config, loadableName(request), parameters, type);
   const chatTemplate = request.chatTemplate === undefined ? model.chatTemplate : request.chatTemplate;
   if (model.tokenizer) {
     const keys = ggufTokenizer(model.tokenizer, config.vocab_size, request.encode ?? null);
@@ -67,6 +67,15 @@ export function mergedLayout(request: MergedModel): MergedLayout {
     metadata.set('tokenizer.ggml.model', text('no_vocab'));
   }
   return { family, metadata, tensors, bytes: ggufSize(metadata, tensors) };
+}
+
+/** llama.cpp takes a name with phi3 in it for Microsoft's model, and cannot load a vocabulary that lacks one of its tokens. */
+const PHI3_TOKENS = ['</s>', '<unk>', '<s>', '<|endoftext|>'];
+
+function loadableName({ name, model: { tokenizer, config }, encode }: MergedModel): string {
+  if (!/phi-?3/i.test(name) || !tokenizer) return name;
+  const { tokens } = ggufTokenizer(tokenizer, config.vocab_size, encode ?? null);
+  return PHI3_TOKENS.every((token) => tokens.includes(token)) ? name : name.replaceAll(/phi-?3/gi, 'phi 3');
 }
 
 /** Rope factors as tensors, where no key can say them. */

@@ -1,7 +1,7 @@
 import type { Adapter } from '../core/adapter';
 import type { ByteSource } from '../core/bytes';
 import { ExportError } from '../core/errors';
-import { FILE_TYPES, type FileType, type ModelSource, type WeightType } from '../core/model';
+import { FILE_TYPES, type FileType, type ModelConfig, type ModelSource, type WeightType } from '../core/model';
 import { readAdapter } from '../formats/adapter';
 import { readMlxAdapter } from '../formats/mlx-adapter';
 import { openModel } from '../formats/open-model';
@@ -151,7 +151,19 @@ function isData(source: ByteSource): boolean {
   return !/(^|[\\/])(Modelfile|README\.md)$/.test(source.name);
 }
 
+/** Families whose architecture in llama.cpp takes for granted that all heads together are as wide as hidden_size. */
+const FULL_HEADS: ReadonlySet<string> = new Set(['qwen2', 'phi3']);
+
+function refuseUnloadable({ model_type, num_attention_heads, head_dim, hidden_size }: ModelConfig): void {
+  const width = num_attention_heads * head_dim;
+  if (!FULL_HEADS.has(model_type) || width === hidden_size) return;
+  throw new ExportError(
+    `llama.cpp cannot load a ${model_type} model whose heads have ${width} values in all and whose hidden_size is ${hidden_size}; export as PEFT or safetensors.`,
+  );
+}
+
 function ggufModel(subject: Subject, { kind, type }: Choice, name: string): Prepared {
+  refuseUnloadable(subject.model.config);
   const fileType = ggufType(type);
   const request = mergedRequest(subject, fileType);
   const types = new Map<string, WeightType>();
