@@ -79,7 +79,11 @@ function tokenTable(json: TokenizerJson, rows: number): { tokens: string[]; toke
   const fallback = json.model?.byte_fallback === true || json.model?.type === 'Unigram';
   const entries = Array.isArray(vocab) ? vocab.map(([token], id): [string, number] => [token, id]) : Object.entries(vocab);
   for (const [token, id] of entries) set(token, id, fallback && /^<0x[0-9A-F]{2}>$/.test(token) ? TOKEN_TYPES.byte : TOKEN_TYPES.normal);
-  for (const added of json.added_tokens ?? []) set(added.content, added.id, added.special ? TOKEN_TYPES.control : TOKEN_TYPES.userDefined);
+  for (const added of json.added_tokens ?? []) {
+    // llama.cpp finds and prints user-defined tokens as they stand, so Gemma's runs of spaces have to be written as spaces.
+    const content = fallback && !added.special ? added.content.replaceAll('▁', ' ') : added.content;
+    set(content, added.id, added.special ? TOKEN_TYPES.control : TOKEN_TYPES.userDefined);
+  }
   const unknown = fallback ? unknownId(json, tokens) : null;
   if (unknown !== null) token_type[unknown] = TOKEN_TYPES.unknown;
   return { tokens, token_type };

@@ -102,6 +102,16 @@ describe('a tokenizer.json of a vocabulary of its own', () => {
     });
   });
 
+  it("writes Gemma's runs of spaces as spaces, which llama.cpp finds in texts and prints", () => {
+    const gemma = {
+      model: { type: 'BPE', vocab: { '<unk>': 0, '▁': 1, '▁a': 2, '▁▁': 3 }, merges: ['▁ a', '▁ ▁'], byte_fallback: true },
+      normalizer: { type: 'Replace', pattern: { String: ' ' }, content: '▁' },
+      added_tokens: [{ id: 0, content: '<unk>', special: true }, { id: 3, content: '▁▁', special: false }],
+    };
+    const keys = ggufTokenizer({ kind: 'huggingface', tokenizer: gemma, config: {} }, 4, null);
+    expect(keys).toMatchObject({ model: 'llama', tokens: ['<unk>', '▁', '▁a', '  '], token_type: [2, 1, 1, 4], add_space_prefix: false });
+  });
+
   it('is refused where llama.cpp has no name for how it splits, or the embedding is too small', () => {
     const odd = { ...tiny, pre_tokenizer: { type: 'Whitespace' } };
     expect(() => ggufTokenizer({ kind: 'huggingface', tokenizer: odd, config: {} }, 8, () => [1])).toThrow('has no name for');
