@@ -5,6 +5,7 @@ import { dequantize } from '../../src/core/blocks';
 import type { Example } from '../../src/core/example';
 import type { ModelConfig } from '../../src/core/model';
 import { Random } from '../../src/core/random';
+import { Inference } from '../../src/models/inference';
 import { FrozenWeights } from '../../src/models/weights';
 import { openDevice, traitsOf, type Gpu } from '../../src/runtime/device';
 import { MemoryLedger } from '../../src/runtime/memory';
@@ -14,7 +15,7 @@ import { freshAdapter } from '../../src/training/starting-adapter';
 import { adapterOf } from '../../src/training/trained';
 import { FAMILY_CONFIGS, randomAdapter, randomModel } from '../fixtures';
 import { nodeGpu } from '../gpu';
-import { referenceLogits } from '../reference/decoder';
+import { largestDifference, referenceLogits } from '../reference/decoder';
 
 /** Qwen 2, for its biases: DoRA scales the rows of a weight and leaves what is added alone. */
 const config: ModelConfig = { ...FAMILY_CONFIGS.find(({ model_type }) => model_type === 'qwen2')!, num_hidden_layers: 2 };
@@ -116,12 +117,18 @@ describe('LoRA variants in training', () => {
     made.destroy();
   });
 
-  it('after a step DoRA divides by the norms of the new rows', async () => {
+  it('after a step DoRA divides by the norms of the new rows, in evaluation and in answers', async () => {
     const made = await session({ r: 3, lora_alpha: 8, use_dora: true });
     const start = randomAdapter(config, { r: 3, use_dora: true });
     await made.uploadAdapter(start);
+    const answers = new Inference(config, made.weights, made.lora, traitsOf(gpu), 7);
+    await answers.allocate(gpu);
     await made.step([batch], 0, 0.05);
     const trained = adapterOf(await made.parameters.download(gpu), start.config);
+    await made.settle();
+    const ids = [...examples[0]!.input_ids];
+    expect(largestDifference(await answers.allLogits(ids), await referenceLogits(model, ids, trained))).toBeLessThan(2e-4);
+    answers.destroy();
     const loss = await referenceLoss(trained);
     expect(Math.abs((await made.evaluate([batch])).loss - loss)).toBeLessThan(1e-4);
     expect(Math.abs((await referenceLoss(trained, start)) - loss)).toBeGreaterThan(1e-2);
