@@ -40,9 +40,9 @@ const CASES: Case[] = [
     types: TYPES,
   },
   {
-    name: 'a random llama with rsLoRA',
+    name: 'a random llama with rsLoRA, ranks and alphas by pattern',
     open: () => Promise.resolve(randomModel(TINY, 4)),
-    adapter: ({ config }) => randomAdapter(config, { r: 3, use_rslora: true }),
+    adapter: ({ config }) => randomAdapter(config, { r: 3, use_rslora: true, rank_pattern: { q_proj: 5, 'layers.1.*': 1 }, alpha_pattern: { up_proj: 3 } }),
     types: ['F32'],
   },
   {
