@@ -8,8 +8,18 @@ export interface Plan {
   /** The file, or the zip of several. */
   fileName: string;
   bytes: number;
+  /** What an adapter works over; null for whole models. */
+  base: AdapterBase | null;
   companions: { fileName: string; text: string }[];
   commands: { runs: string; command: string }[];
+}
+
+export interface AdapterBase {
+  name: string;
+  /** The file that commands and Modelfile name; null where it is a folder or a hub id. */
+  file: string | null;
+  /** How to come by it in this form, where it is not the file that was opened. */
+  note: string | null;
 }
 
 /** Whether an export is one file; others are a folder, or a zip of it. */
@@ -21,7 +31,19 @@ export function isOneFile({ kind }: { kind: ExportKind }): boolean {
 export function planExport(subject: Subject, { stem }: Choice, prepared: Prepared): Plan {
   const fileName = isOneFile(prepared) ? prepared.files[0]!.name : `${stem}-${prepared.kind === 'modelfile' ? 'ollama' : prepared.kind}.zip`;
   const bytes = isOneFile(prepared) ? prepared.files[0]!.bytes : zipSize(prepared.files);
-  return { fileName, bytes, ...FOLLOWING[prepared.kind]({ subject, stem, fileName, prepared }) };
+  return { fileName, bytes, base: adapterBase(subject, prepared), ...FOLLOWING[prepared.kind]({ subject, stem, fileName, prepared }) };
+}
+
+function adapterBase({ model, card }: Subject, { kind, type }: Prepared): AdapterBase | null {
+  if (type !== null) return null;
+  const name = card.baseModel;
+  if (kind === 'gguf-adapter' || kind === 'modelfile') {
+    const file = baseFileName(model);
+    const convert = `It was opened as safetensors; llama.cpp makes this file of its folder: python convert_hf_to_gguf.py FOLDER --outfile ${file}`;
+    return { name, file, note: model.format === 'gguf' ? null : convert };
+  }
+  const original = 'It was opened as GGUF; give the id or the folder of the same model in safetensors in its place below.';
+  return { name, file: null, note: model.format === 'gguf' ? original : null };
 }
 
 interface Situation {

@@ -6,7 +6,6 @@
 import type { Progress } from '../core/progress';
 import type { LoraConfig } from '../core/adapter';
 import type { Certificate } from '../core/certificate';
-import type { Certificate } from '../core/certificate';
 import type { FileType, Projection, WeightType } from '../core/model';
 import type { Recipe, RecipeInput } from '../training/recipe';
 import type { Drift, EvalPoint, MetricPoint, RunHistory, SamplePoint } from '../core/metrics';
@@ -17,7 +16,6 @@ export type { FieldHelp, Recipe, RecipeInput } from '../training/recipe';
 export { matchesPattern, patternComplaint } from '../core/adapter';
 export { PROJECTIONS, projectionPath } from '../core/model';
 export type { Projection, WeightType } from '../core/model';
-export type { AnswerDifference, Certificate } from '../core/certificate';
 export type { AnswerDifference, Certificate } from '../core/certificate';
 export type { Progress } from '../core/progress';
 
@@ -263,6 +261,8 @@ export interface ExportPlan {
   fileName: string;
   /** Size of the main file, from tensor shapes. */
   bytes: number;
+  /** What an adapter works over: the base, the file that the commands name where they name one, and how to come by it; null for whole models. */
+  base: { name: string; file: string | null; note: string | null } | null;
   /** Small text files that go beside it (Modelfile). */
   companions: { fileName: string; text: string }[];
   /** Commands to run next, ready to copy. */

@@ -187,6 +187,7 @@ describe('plans', () => {
   it('name files that shells take, and the commands to run next', async () => {
     expect(await planned({ kind: 'gguf-adapter' })).toMatchObject({
       fileName: 'My-Pirate-lora.gguf',
+      base: { file: 'random-llama.gguf' },
       companions: [{ fileName: 'My-Pirate.Modelfile', text: 'FROM ./random-llama.gguf\nADAPTER ./My-Pirate-lora.gguf\n' }],
       commands: [
         { command: 'llama-cli -m random-llama.gguf --lora My-Pirate-lora.gguf -cnv' },
@@ -197,6 +198,7 @@ describe('plans', () => {
     });
     const plan = await planned({ kind: 'gguf', type: 'Q8_0' });
     expect(plan.fileName).toBe('My-Pirate-Q8_0.gguf');
+    expect(plan.base).toBeNull();
     expect(plan.commands[0]!.command).toBe('llama-cli -m My-Pirate-Q8_0.gguf -cnv');
     expect((await planned({ kind: 'peft' })).fileName).toBe('My-Pirate-peft.zip');
     expect((await planned({ kind: 'mlx' })).fileName).toBe('My-Pirate-mlx.zip');

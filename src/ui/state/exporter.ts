@@ -27,9 +27,23 @@ export async function exportToDisk(request: ExportRequest, fileName: string, onP
   const pipe = new TransformStream<Uint8Array, Uint8Array>();
   const written = pipe.readable.pipeTo(file as WritableStream<Uint8Array>);
   written.catch(() => undefined);
-  const result = await studio.runExport(request, transfer(pipe.writable, [pipe.writable]), proxy(onProgress));
-  await written;
-  return result;
+  try {
+    const result = await studio.runExport(request, transfer(pipe.writable, [pipe.writable]), proxy(onProgress));
+    await written;
+    return result;
+  } catch (thrown) {
+    await removeEmpty(handle);
+    throw thrown;
+  }
+}
+
+/** The chooser has made an empty file where there was none; a failed export takes it away again. */
+async function removeEmpty(handle: FileSystemFileHandle & { remove?: () => Promise<void> }): Promise<void> {
+  try {
+    if ((await handle.getFile()).size === 0) await handle.remove?.();
+  } catch {
+    // Gone already, or not ours to remove: why the export failed is what matters.
+  }
 }
 
 async function chooseFile(suggestedName: string): Promise<FileSystemFileHandle | null> {

@@ -1,0 +1,44 @@
+import type { AnswerDifference, Certificate, Progress } from '../workers/api';
+import { formatKl, sameShare } from './drift';
+import { plural } from './format';
+
+/** `model.gguf` → `model.certificate.json`, to lie beside it. */
+export function certificateName(fileName: string): string {
+  return `${fileName.replace(/\.(gguf|zip)$/i, '')}.certificate.json`;
+}
+
+/** One comparison of answers as a line of a table. */
+export interface ComparisonLine {
+  what: string;
+  same: string;
+  kl: string;
+  logit: string;
+}
+
+/** What was compared: the file with the trained model, and apart from that what merging and what storing in fewer bits cost. */
+export function comparisonLines({ answers, type }: Pick<Certificate, 'answers' | 'type'>): ComparisonLine[] {
+  if (!answers) return [];
+  const line = (what: string, difference: AnswerDifference | null): ComparisonLine[] =>
+    difference ? [{ what, same: sameShare(difference.top1), kl: formatKl(difference.mean_kl), logit: formatLogit(difference.max_logit) }] : [];
+  return [
+    ...line('The file against the trained model', answers.file),
+    ...line('Of this, merging the adapter', answers.merge),
+    ...line(`Of this, storing it as ${type ?? 'it is'}`, answers.rounding),
+  ];
+}
+
+/** "8 fixed questions, compared at 64 places." */
+export function placesWords({ prompts, file }: NonNullable<Certificate['answers']>): string {
+  return `${plural(prompts.length, 'fixed question')}, compared at ${plural(file.places, 'place')}.`;
+}
+
+function formatLogit(value: number): string {
+  if (!Number.isFinite(value)) return 'not a number';
+  return value === 0 ? '0' : value < 1e-3 ? value.toExponential(1) : value.toFixed(value < 1 ? 4 : 2);
+}
+
+/** What an export is doing, in words: writing comes first, and all that follows is the check. */
+export function exportStage(progress: Progress): Progress {
+  if (/^(Writing|Hashing|Checking)/.test(progress.label)) return progress;
+  return { ...progress, label: `Checking the file: ${progress.label.charAt(0).toLowerCase()}${progress.label.slice(1)}` };
+}
