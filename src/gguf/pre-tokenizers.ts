@@ -18,6 +18,7 @@ const KNOWN_HASHES: Readonly<Record<string, string>> = {
   e636dc30a262dcc0d8c323492e32ae2b70728f4df7dfe9737d9f920a282b8aea: 'qwen2',
   b3f499bb4255f8ca19fccd664443283318f2fd2414d5e0b040fbdd0cc195d6c5: 'deepseek-r1-qwen',
   '3ce83efda5659b07b1ad37ca97ca5797ea4285d9b9ab0dc679e4a720c9da7454': 'gpt-2',
+  '63b97e4253352e6f357cc59ea5b583e3a680eaeaf2632188c2b952de2588485e': 'tekken',
 };
 
 /** The hash of token ids as the converter computes it. */
@@ -28,10 +29,17 @@ export function idsHash(ids: readonly number[]): string {
 const LLAMA3 = (digits: string): string =>
   `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|${digits}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+`;
 
+/** Mistral-Nemo's: words by their capitals. */
+const [UPPER, LOWER] = ['[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]', '[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]'];
+const TEKKEN =
+  `[^\\r\\n\\p{L}\\p{N}]?${UPPER}*${LOWER}+|[^\\r\\n\\p{L}\\p{N}]?${UPPER}+${LOWER}*` +
+  '|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+';
+
 /** The splitting expression of a tokenizer.json's pre_tokenizer → llama.cpp's name for it. */
 const KNOWN_PATTERNS: Readonly<Record<string, string>> = {
   [LLAMA3('\\p{N}{1,3}')]: 'llama-bpe',
   [LLAMA3('\\p{N}')]: 'qwen2',
+  [TEKKEN]: 'tekken',
 };
 
 interface PreTokenizerJson {

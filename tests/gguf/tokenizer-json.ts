@@ -1,14 +1,15 @@
 import type { GgufTokenizerKeys } from '../../src/core/model';
 
 const GPT2 = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true };
-const split = (digits: string): object => ({
+const split = (digits: string): object => splitBy(
+  `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|${digits}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+`,
+);
+const splitBy = (Regex: string): object => ({
   type: 'Sequence',
   pretokenizers: [
     {
       type: 'Split',
-      pattern: {
-        Regex: `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|${digits}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+`,
-      },
+      pattern: { Regex },
       behavior: 'Isolated',
       invert: false,
     },
@@ -22,6 +23,10 @@ export const PRE_TOKENIZERS: Record<string, object> = {
   smollm: { type: 'Sequence', pretokenizers: [{ type: 'Digits', individual_digits: true }, GPT2] },
   'llama-bpe': split('\\p{N}{1,3}'),
   qwen2: split('\\p{N}'),
+  tekken: splitBy(
+    '[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+|[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*|' +
+      '\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+',
+  ),
 };
 
 /** A byte-level tokenizer.json as models publish it, made from a GGUF file's keys. */
