@@ -6,6 +6,12 @@ export type BaseType = Recipe['quantize_base'];
 
 export const BASE_NAMES: Record<BaseType, string> = { none: 'As it is', Q8_0: '8 bits (Q8_0)', Q4_0: '4 bits (Q4_0)' };
 
+/** Over what both sides of a conversation answer, in words. */
+export function baseWords(type: Exclude<BaseType, 'none'>, asTrained: boolean): string {
+  const why = asTrained ? 'as it was when this run trained over it' : 'which takes less memory and strays a little from the original';
+  return `Both sides answer over the base in ${BASE_NAMES[type]}, ${why}.`;
+}
+
 /** What quantising the base costs, in words: "The 4-bit model picks the same next word as the original at 96% of 212 places …". */
 export function driftWords({ kl, same, tokens }: Drift, type: BaseType): string {
   const bits = type === 'Q8_0' ? '8-bit' : '4-bit';

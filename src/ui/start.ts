@@ -1,3 +1,4 @@
+import type { AdapterSummary } from '../workers/api';
 import { drafts } from './state/drafts.svelte';
 import { router, runHash } from './state/router.svelte';
 import { training } from './state/training.svelte';
@@ -31,6 +32,16 @@ export async function startDemo(): Promise<void> {
   draft.recipe.dataset.eval_fraction = 0.05;
   await workspace.openData({ kind: 'demo' });
   if (workspace.dataset && workspace.draft?.id === draft.id && workspace.missing.length === 0) await startDraft();
+}
+
+/** A draft that trains an adapter further: its model is chosen, its data is asked for. */
+export async function startFromAdapter(adapter: AdapterSummary): Promise<void> {
+  const draft = drafts.create(`${adapter.name} further`);
+  draft.recipe.model = adapter.modelId;
+  draft.modelName = adapter.modelName;
+  router.go(runHash(draft.id, 'model'));
+  await workspace.show(draft);
+  workspace.startFrom(adapter);
 }
 
 /** Starts the draft on screen. It becomes a run, which is then on screen in its place. */

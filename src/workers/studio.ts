@@ -93,7 +93,9 @@ export class Studio implements StudioApi {
   }
 
   async forecast(recipe: RecipeInput): Promise<Forecast> {
-    return this.planner.forecast(await this.planner.prepare(parseRecipe(recipe)));
+    const plan = await this.planner.prepare(parseRecipe(recipe));
+    await this.trainer.initialAdapter(plan);
+    return this.planner.forecast(plan);
   }
   measureDrift(recipe: RecipeInput, onProgress: OnProgress): Promise<Drift> {
     return this.planner.measureDrift(parseRecipe(recipe), onProgress);

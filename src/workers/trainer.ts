@@ -169,7 +169,7 @@ export class Trainer {
   }
 
   /** The adapter that a recipe starts from, in its shape; null for a fresh one. Throws a HoneError where it is gone, or the two disagree. */
-  private async initialAdapter({ recipe, model }: PreparedRun): Promise<Adapter | null> {
+  async initialAdapter({ recipe, model }: PreparedRun): Promise<Adapter | null> {
     const id = recipe.lora?.init_adapter;
     if (id === undefined) return null;
     const { adapter, name } = await this.adapters.load(id, model);

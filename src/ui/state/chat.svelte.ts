@@ -1,14 +1,18 @@
 import { proxy } from 'comlink';
-import type { ChatMessage, GenerateRequest, GenerateResult } from '../../workers/api';
+import type { AdapterSummary, ChatMessage, GenerateRequest, GenerateResult, Progress, RunSummary } from '../../workers/api';
+import { useOf, workWords } from '../adapter-words';
+import type { BaseType } from '../drift';
 import { studio, toFailure } from './studio';
 
-/** Who answers: the untouched base, or the base with the run's adapter. */
+/** Who answers: the untouched base, or the base through the adapters at work. */
 export type Side = 'base' | 'tuned';
 
 export class Answer {
   text = $state('');
   state = $state<'waiting' | 'writing' | 'done' | 'failed'>('waiting');
   result = $state.raw<GenerateResult | null>(null);
+  /** Who answered and how strongly, as it was set then. */
+  how = $state('');
   failure = $state('');
 }
 
@@ -16,6 +20,16 @@ export interface Turn {
   question: string;
   base: Answer | null;
   tuned: Answer | null;
+}
+
+/** An adapter that can be switched and scaled. */
+export class AtWork {
+  on = $state(true);
+  strength = $state(1);
+  constructor(
+    readonly id: string,
+    readonly name: string,
+  ) {}
 }
 
 export interface ChatSettings {
@@ -26,26 +40,65 @@ export interface ChatSettings {
   seed: number;
 }
 
+/** What is talked to beside the base. */
+export interface Partner {
+  run: RunSummary | null;
+  adapter: AdapterSummary | null;
+}
+
 /** One conversation with both sides: same template, same question, same seed, each with its own past answers. */
 export class Chat {
   turns = $state<Turn[]>([]);
   busy = $state(false);
   settings = $state<ChatSettings>({ temperature: 0, topP: 1, topK: 0, maxTokens: 128, seed: 42 });
   checkpoint = $state<'best' | 'last'>('best');
+  readonly runId: string | null;
+  /** The run's own adapter; null where there is no run, or one that trained every weight. */
+  readonly own: AtWork | null;
+  /** More adapters of the same base. */
+  others: AtWork[];
+  /** What the base is held in, for both sides: at first as it was when the run trained over it. */
+  base: BaseType;
+  /** Weights that are read onto the GPU before the first answer. */
+  loading = $state.raw<Progress | null>(null);
   private stopped = false;
 
+  /** With neither run nor adapter only the base answers. */
   constructor(
     readonly modelId: string,
-    /** null: nothing is trained yet, only the base answers. */
-    readonly runId: string | null,
-  ) {}
+    { run, adapter }: Partner,
+  ) {
+    this.runId = run?.id ?? null;
+    this.own = run?.recipe.lora ? new AtWork(`run:${run.id}`, run.name) : null;
+    this.others = $state.raw(adapter ? [new AtWork(adapter.id, adapter.name)] : []);
+    this.base = $state(run?.recipe.lora ? run.recipe.quantize_base : 'none');
+  }
+
+  /** Whether there is a second side. */
+  get hasTuned(): boolean {
+    return this.runId !== null || this.others.length > 0;
+  }
+
+  add(id: string, name: string): void {
+    if (!this.others.some((other) => other.id === id)) this.others = [...this.others, new AtWork(id, name)];
+  }
+
+  remove(id: string): void {
+    this.others = this.others.filter((other) => other.id !== id);
+  }
+
+  /** Who would answer now: "adapter at 0.5, with Poet". */
+  get how(): string {
+    if (this.runId !== null && !this.own) return this.others.length > 0 ? workWords(null, this.others) : 'every weight trained';
+    return workWords(this.own, this.others);
+  }
 
   /** Asks both, one after the other: there is one GPU. */
   async send(question: string): Promise<void> {
     if (this.busy) return;
     this.busy = true;
     this.stopped = false;
-    this.turns.push({ question, base: new Answer(), tuned: this.runId ? new Answer() : null });
+    this.turns.push({ question, base: new Answer(), tuned: this.hasTuned ? new Answer() : null });
     const turn = this.turns.at(-1)!;
     try {
       for (const side of ['tuned', 'base'] as const) {
@@ -71,11 +124,17 @@ export class Chat {
 
   private async ask(side: Side, answer: Answer): Promise<void> {
     answer.state = 'writing';
+    if (side === 'tuned') answer.how = this.how;
+    let isWaiting = true;
     try {
       answer.result = await studio.generate(
         this.request(side),
         proxy((piece: string) => {
+          this.loading = null;
           answer.text += piece;
+        }),
+        proxy((progress: Progress) => {
+          if (isWaiting && answer.text === '') this.loading = progress;
         }),
       );
       answer.text = answer.result.text;
@@ -83,20 +142,28 @@ export class Chat {
     } catch (thrown) {
       answer.failure = toFailure(thrown).message;
       answer.state = 'failed';
+    } finally {
+      isWaiting = false;
+      this.loading = null;
     }
   }
 
   private request(side: Side): GenerateRequest {
     const messages: ChatMessage[] = [];
-    for (const turn of this.turns) {
-      messages.push({ role: 'user', content: turn.question });
+    for (const [index, turn] of this.turns.entries()) {
       const answer = turn[side];
-      if (answer?.text && answer.state === 'done') messages.push({ role: 'assistant', content: answer.text });
+      const isAnswered = answer !== null && answer.text !== '' && answer.state === 'done';
+      // A question that this side never answered would leave two in a row, which templates refuse.
+      if (!isAnswered && index < this.turns.length - 1) continue;
+      messages.push({ role: 'user', content: turn.question });
+      if (isAnswered) messages.push({ role: 'assistant', content: answer.text });
     }
     return {
       modelId: this.modelId,
       runId: side === 'tuned' ? this.runId : null,
-      ...(side === 'tuned' && { checkpoint: this.checkpoint }),
+      ...(side === 'tuned' && { checkpoint: this.checkpoint, adapters: this.others.map(useOf) }),
+      ...(side === 'tuned' && this.own && { strength: useOf(this.own).strength }),
+      quantizeBase: this.base,
       messages,
       ...$state.snapshot(this.settings),
     };
@@ -105,10 +172,10 @@ export class Chat {
 
 const chats = new Map<string, Chat>();
 
-/** The conversation with a run (or with a base alone), kept while the page is open. */
-export function chatWith(modelId: string, runId: string | null): Chat {
-  const key = `${modelId}\n${runId ?? ''}`;
-  const chat = chats.get(key) ?? new Chat(modelId, runId);
+/** The conversation with a run, with a kept adapter or with a base alone, kept while the page is open. */
+export function chatWith(modelId: string, partner: Partner): Chat {
+  const key = JSON.stringify([modelId, partner.run?.id, partner.adapter?.id]);
+  const chat = chats.get(key) ?? new Chat(modelId, partner);
   chats.set(key, chat);
   return chat;
 }

@@ -13,16 +13,17 @@ export const STEP_NAMES: Record<Step, string> = {
   export: 'Export',
 };
 
-export type LibraryKind = 'models' | 'datasets' | 'runs';
+export type LibraryKind = 'models' | 'datasets' | 'runs' | 'adapters';
 
 export type Route =
   | { screen: 'home' | 'diagnostics' | 'privacy' | 'unknown' }
   | { screen: 'library'; kind: LibraryKind }
+  | { screen: 'try'; adapter: string }
   | { screen: 'run'; id: string; step: Step }
   | { screen: 'compare'; runs: string[] }
   | { screen: 'new'; parameters: URLSearchParams };
 
-const LIBRARY: readonly string[] = ['models', 'datasets', 'runs'];
+const LIBRARY: readonly string[] = ['models', 'datasets', 'runs', 'adapters'];
 
 /** Reads a location hash such as `#/run/ab12/train`; anything else is the screen `unknown`. */
 export function parseRoute(hash: string): Route {
@@ -40,6 +41,8 @@ export function parseRoute(hash: string): Route {
       return { screen: 'compare', runs: (new URLSearchParams(query).get('runs') ?? '').split(',').filter(Boolean).slice(0, 6) };
     case 'library':
       return { screen: 'library', kind: LIBRARY.includes(second) ? (second as LibraryKind) : 'runs' };
+    case 'try':
+      return second ? { screen: 'try', adapter: second } : { screen: 'unknown' };
     case 'run': {
       const step = STEPS.find((name) => name === third) ?? 'model';
       return second ? { screen: 'run', id: second, step } : { screen: 'unknown' };
@@ -52,6 +55,11 @@ export function parseRoute(hash: string): Route {
 /** The address of one step of a run or draft. */
 export function runHash(id: string, step: Step): string {
   return `#/run/${encodeURIComponent(id)}/${step}`;
+}
+
+/** The address where a kept adapter is tried without a run. */
+export function tryHash(adapter: string): string {
+  return `#/try/${encodeURIComponent(adapter)}`;
 }
 
 class Router {

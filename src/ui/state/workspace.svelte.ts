@@ -1,5 +1,6 @@
 import { proxy } from 'comlink';
 import type {
+  AdapterSummary,
   DatasetInput,
   DatasetOptions,
   DatasetSummary,
@@ -9,7 +10,9 @@ import type {
   Progress,
   Recipe,
 } from '../../workers/api';
+import { disagreement, followAdapter } from '../adapter-words';
 import { applyPreset, QUICK_STEPS, type Preset } from '../recipe-form';
+import { adapters } from './adapters.svelte';
 import { device } from './device.svelte';
 import type { Draft } from './drafts.svelte';
 import type { Step } from './router.svelte';
@@ -87,6 +90,8 @@ class Workspace {
       );
       if (!current()) return;
       this.model = model;
+      // An adapter belongs to the model it was made for.
+      if (draft.recipe.model !== model.id) delete draft.recipe.lora?.init_adapter;
       draft.recipe.model = model.id;
       draft.modelName = model.name;
       draft.recipe.training.max_length = Math.min(draft.recipe.training.max_length, model.contextLength);
@@ -150,8 +155,18 @@ class Workspace {
     if (!this.draft) return;
     this.draft.preset = preset;
     // What the base is held in follows from the model and the GPU, not from how long one trains.
-    const { quantize_base } = this.draft.recipe;
+    const { quantize_base, lora } = this.draft.recipe;
+    const start = adapters.get(lora?.init_adapter ?? '');
     this.draft.recipe = { ...applyPreset($state.snapshot(this.draft.recipe) as Recipe, preset, this.model?.contextLength), quantize_base };
+    if (start) this.startFrom(start);
+  }
+
+  /** Trains on with an adapter, in its shape; null for a new one. */
+  startFrom(adapter: AdapterSummary | null): void {
+    const { draft } = this;
+    if (!draft?.recipe.lora) return;
+    if (adapter) draft.recipe.lora = followAdapter($state.snapshot(draft.recipe.lora) as NonNullable<Recipe['lora']>, adapter);
+    else delete draft.recipe.lora.init_adapter;
   }
 
   /** How the rows are read, as the settings say. */
@@ -178,6 +193,8 @@ class Workspace {
     const list: Missing[] = [];
     if (!model) list.push({ step: 'model', text: 'Choose a model' });
     else if (!model.hasTokenizer) list.push({ step: 'model', text: 'The model has no tokenizer' });
+    const start = this.startComplaint();
+    if (start) list.push({ step: 'model', text: start });
     if (!dataset) list.push({ step: 'data', text: 'Add data' });
     else if (dataset.tokens.trained === 0) {
       // Single rows that cannot be used are named and left out; only a set with nothing in it stops a run.
@@ -187,6 +204,14 @@ class Workspace {
     if (this.forecastFailure && list.length === 0) list.push({ step: 'settings', text: this.forecastFailure.message });
     if (!device.canTrain) list.push({ step: 'train', text: 'This browser has no usable GPU' });
     return list;
+  }
+
+  /** What is wrong with the adapter to start from, in words; null where nothing is. */
+  private startComplaint(): string | null {
+    const lora = this.draft?.recipe.lora;
+    if (!lora?.init_adapter || !this.model || !adapters.loaded) return null;
+    const adapter = adapters.get(lora.init_adapter);
+    return adapter ? disagreement(lora, adapter, this.model.projections) : 'The adapter to start from is not in this browser any more';
   }
 
   private refreshDataLater(): (() => void) | void {

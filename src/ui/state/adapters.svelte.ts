@@ -1,0 +1,57 @@
+import type { AdapterSummary } from '../../workers/api';
+import { saveFile } from '../save-file';
+import { storage } from './storage.svelte';
+import { studio, toFailure, type Failure } from './studio';
+
+/** Every adapter that this browser has, newest first: runs' and kept ones. */
+class Adapters {
+  list = $state.raw<AdapterSummary[]>([]);
+  loaded = $state(false);
+  failure = $state.raw<Failure | null>(null);
+
+  async load(): Promise<void> {
+    try {
+      this.list = await studio.listAdapters();
+      this.failure = null;
+    } catch (thrown) {
+      this.failure = toFailure(thrown);
+    }
+    this.loaded = true;
+  }
+
+  get(id: string): AdapterSummary | undefined {
+    return this.list.find((adapter) => adapter.id === id);
+  }
+
+  of(modelId: string): AdapterSummary[] {
+    return this.list.filter((adapter) => adapter.modelId === modelId);
+  }
+
+  /** Keeps an adapter from files; throws where they do not fit the model. */
+  import(files: File[], modelId: string, name: string): Promise<AdapterSummary> {
+    return this.changed(studio.importAdapter(files, modelId, name));
+  }
+
+  merge(parts: { id: string; weight: number }[], name: string): Promise<AdapterSummary> {
+    return this.changed(studio.mergeAdapters(parts, name));
+  }
+
+  remove(id: string): Promise<void> {
+    return this.changed(studio.deleteAdapter(id));
+  }
+
+  /** Hands an adapter to the browser's downloads. */
+  async save(id: string, form: 'peft' | 'gguf-adapter'): Promise<void> {
+    const { fileName, blob } = await studio.adapterFile(id, form);
+    saveFile(fileName, blob);
+  }
+
+  private async changed<T>(call: Promise<T>): Promise<T> {
+    await storage.askToPersist();
+    const answer = await call;
+    await Promise.all([this.load(), storage.load()]);
+    return answer;
+  }
+}
+
+export const adapters = new Adapters();
