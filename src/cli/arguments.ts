@@ -28,7 +28,10 @@ export function readArguments<O extends Options>(
 }
 
 /** Options of `generate` and `logits` that say which adapters answer; both may stand several times. */
-export const ADAPTER_OPTIONS = { adapter: { type: 'string', multiple: true }, 'adapter-scale': { type: 'string', multiple: true } } as const;
+export const ADAPTER_OPTIONS = {
+  adapter: { type: 'string', multiple: true },
+  'adapter-scale': { type: 'string', multiple: true },
+} as const;
 
 /** The paths of `--adapter`, each with the `--adapter-scale` that follows it, or 1. */
 export function adapterArguments(args: string[]): { path: string; strength: number }[] {
@@ -55,7 +58,11 @@ export function required(value: string | undefined, option: string): string {
 export function wholeNumber(value: string | undefined, option: string, fallback: number, least = 0): number {
   if (value === undefined) return fallback;
   const number = Number(value);
-  if (!Number.isInteger(number) || number < least) throw new UsageError(`--${option} is "${value}"; give a whole number of ${least} or more.`);
+  if (!Number.isInteger(number) || number < least) {
+    throw new UsageError(
+      `--${option} is "${value}"; give a whole number of ${least} or more.`,
+    );
+  }
   return number;
 }
 

@@ -21,7 +21,9 @@ export async function mergeAdapterFiles(args: string[]): Promise<void> {
   const weights = weightList(values.weights, positionals.length);
   const base = values.base === undefined ? null : await openModelPath(values.base);
   const parts: WeightedAdapter[] = [];
-  for (const [i, path] of positionals.entries()) parts.push({ name: path, adapter: await openAdapterPath(path, base?.config), weight: weights[i]! });
+  for (const [i, path] of positionals.entries()) {
+    parts.push({ name: path, adapter: await openAdapterPath(path, base?.config), weight: weights[i]! });
+  }
   const adapter = mergeAdapters(parts);
   const name = basename(out).replace(/\.gguf$/i, '');
   if (isGguf(out)) {

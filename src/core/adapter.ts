@@ -78,7 +78,8 @@ export function targetedModules(config: ModelConfig, targets: readonly string[])
   const unknown = targets.find((target) => !all.some((module) => isOf(module, target)));
   if (unknown !== undefined || targets.length === 0) {
     throw new ModelError(
-      `target_modules names ${unknown ?? 'nothing'}, and the modules of this ${config.model_type} model are ${projectionsOf(config).join(', ')}; choose among these.`,
+      `target_modules names ${unknown ?? 'nothing'}, and the modules of this ${config.model_type} model are ` +
+        `${projectionsOf(config).join(', ')}; choose among these.`,
     );
   }
   return all.filter((module) => targets.some((target) => isOf(module, target)));
@@ -96,7 +97,8 @@ export function targetNames(config: ModelConfig, paths: readonly string[]): stri
 export function namesOfPaths(paths: readonly string[]): string[] {
   const layers = new Set(paths.map((path) => path.replace(/\.(self_attn|mlp)\.\w+$/, '')));
   const names = PROJECTIONS.filter((name) => paths.some((path) => path.endsWith(`.${name}`)));
-  const isFull = layers.has('model.layers.0') && layers.has(`model.layers.${layers.size - 1}`) && paths.length === names.length * layers.size;
+  const isFromFirstToLast = layers.has('model.layers.0') && layers.has(`model.layers.${layers.size - 1}`);
+  const isFull = isFromFirstToLast && paths.length === names.length * layers.size;
   return isFull ? names : [...paths];
 }
 
@@ -112,7 +114,7 @@ export function loraScale(config: LoraConfig, modulePath: string): number {
   return alpha / (config.use_rslora ? Math.sqrt(r) : r);
 }
 
-/** The value of the first key that matches a module's path as PEFT's get_pattern_key matches it: the end of the path, from a dot on. */
+/** The value of the first key that fits a module's path as PEFT's get_pattern_key has it: the end of the path, from a dot on. */
 function patternValue(pattern: Readonly<Record<string, number>>, modulePath: string): number | undefined {
   for (const [key, value] of Object.entries(pattern)) {
     if (matchesPattern(key, modulePath)) return value;
@@ -135,7 +137,7 @@ export function byPath(
 
 const expressions = new Map<string, RegExp>();
 
-/** Whether a key of rank_pattern or alpha_pattern means a module. The key is a regular expression that `patternComplaint` finds no fault with. */
+/** Whether a key of rank_pattern or alpha_pattern means a module; `patternComplaint` finds no fault with the key. */
 export function matchesPattern(key: string, modulePath: string): boolean {
   const expression = expressions.get(key) ?? new RegExp(`^(.*\\.)?(${key})$`);
   expressions.set(key, expression);

@@ -18,7 +18,9 @@ export function mergeAdapters(parts: readonly WeightedAdapter[]): Adapter {
   if (parts.length === 0) throw new ExportError('There is no adapter to merge; name at least one.');
   for (const { name, adapter, weight } of parts) {
     if (adapter.config.use_dora) {
-      throw new ExportError(`${name} is a DoRA: it scales the base's rows, so no adapter is the sum of it and another; merge it into the base instead.`);
+      throw new ExportError(
+        `${name} is a DoRA: it scales the base's rows, so no adapter is the sum of it and another; merge it into the base instead.`,
+      );
     }
     if (!Number.isFinite(weight)) throw new ExportError(`The weight of ${name} is ${weight}, and a number was expected.`);
   }
@@ -45,7 +47,8 @@ function stacked(path: string, parts: readonly WeightedAdapter[]): { A: AdapterT
   const odd = pairs.find(({ a, b }) => a.shape[1] !== columns || b.shape[0] !== rows);
   if (odd) {
     throw new ExportError(
-      `${path} has ${rows} outputs of ${columns} inputs in ${first.name}, and ${odd.b.shape[0]} of ${odd.a.shape[1]} in ${odd.name}; merge adapters of one model.`,
+      `${path} has ${rows} outputs of ${columns} inputs in ${first.name}, ` +
+        `and ${odd.b.shape[0]} of ${odd.a.shape[1]} in ${odd.name}; merge adapters of one model.`,
     );
   }
   const rank = pairs.reduce((sum, { a }) => sum + a.shape[0], 0);

@@ -31,7 +31,7 @@ function fitted(file: string, adapter: Adapter, model: ModelConfig, paths: reado
   return checked;
 }
 
-/** Checks that an adapter holds the tensors of the modules in `paths` alone, each in the model's shape. Throws ModelError naming the first that differs. */
+/** Checks that an adapter holds the tensors of the modules in `paths`, in the model's shapes, and no more. Throws a ModelError. */
 function checkAdapter(file: string, adapter: Adapter, model: ModelConfig, paths: ReadonlySet<string>): void {
   const otherModel = 'it was made for another model';
   const known = new Set<string>();
@@ -45,16 +45,23 @@ function checkAdapter(file: string, adapter: Adapter, model: ModelConfig, paths:
       const tensor = adapter.tensors.get(name);
       if (!tensor) throw new ModelError(`${file}: the adapter lacks ${name}, which the model's layers ask for; ${otherModel}.`);
       if (tensor.shape[0] !== rows || tensor.shape[1] !== width) {
-        throw new ModelError(`${file}: ${name} has the shape ${tensor.shape.join(' × ')}, and the model asks for ${rows} × ${width}; ${otherModel}.`);
+        throw new ModelError(
+          `${file}: ${name} has the shape ${tensor.shape.join(' × ')}, and the model asks for ${rows} × ${width}; ${otherModel}.`,
+        );
       }
     }
     const magnitude = adapter.magnitudes.get(path);
     if (adapter.config.use_dora && magnitude?.length !== out) {
-      throw new ModelError(`${file}: the DoRA magnitudes of ${path} are ${magnitude?.length ?? 0} numbers, and the model asks for ${out}; ${otherModel}.`);
+      throw new ModelError(
+        `${file}: the DoRA magnitudes of ${path} are ${magnitude?.length ?? 0} numbers, and the model asks for ${out}; ${otherModel}.`,
+      );
     }
   }
   const foreign = adaptedPaths(adapter).find((path) => !known.has(path));
   if (foreign !== undefined) {
-    throw new ModelError(`${file}: the adapter has ${adapter.tensors.size} tensors, and the model's modules take ${2 * known.size}: it has no ${foreign}; ${otherModel}.`);
+    throw new ModelError(
+      `${file}: the adapter has ${adapter.tensors.size} tensors, ` +
+        `and the model's modules take ${2 * known.size}: it has no ${foreign}; ${otherModel}.`,
+    );
   }
 }

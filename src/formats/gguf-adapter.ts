@@ -32,7 +32,9 @@ export async function readGgufAdapter(file: ByteSource, model?: ModelConfig): Pr
     const match = /^(.+\.weight)\.lora_([ab])$/.exec(info.name);
     const path = match ? names.get(match[1]!) : undefined;
     if (path === undefined) {
-      throw new ModelError(`${file.name}: the adapter holds ${info.name}, which is no LoRA matrix of an attention or MLP projection; choose another adapter.`);
+      throw new ModelError(
+        `${file.name}: the adapter holds ${info.name}, which is no LoRA matrix of an attention or MLP projection; choose another adapter.`,
+      );
     }
     const half = match![2] === 'a' ? 'A' : 'B';
     const headDim = half === 'B' && model && isInterleaved(family, `${path}.weight`) ? model.head_dim : null;
@@ -49,10 +51,18 @@ function adapterFamily(file: ByteSource, metadata: Metadata, model?: ModelConfig
   if (type !== 'lora') throw new ModelError(`${file.name}: adapter.type is ${type}, and Hone reads lora; choose a LoRA.`);
   const architecture = metadata.optionalString('general.architecture');
   if (model && familyOf(model).gguf.architecture !== architecture) {
-    throw new ModelError(`${file.name}: the adapter is for ${architecture ?? 'an architecture it does not name'}, and the model is ${familyOf(model).gguf.architecture}; choose an adapter of this model.`);
+    throw new ModelError(
+      `${file.name}: the adapter is for ${architecture ?? 'an architecture it does not name'}, ` +
+        `and the model is ${familyOf(model).gguf.architecture}; choose an adapter of this model.`,
+    );
   }
   const family = model ? familyOf(model) : familyOfArchitecture(architecture);
-  if (!family) throw new GgufError(`${file.name}: the architecture is ${architecture ?? 'not named'}, and Hone reads ${knownArchitectures()}; choose an adapter for one of these.`);
+  if (!family) {
+    throw new GgufError(
+      `${file.name}: the architecture is ${architecture ?? 'not named'}, and Hone reads ${knownArchitectures()}; ` +
+        'choose an adapter for one of these.',
+    );
+  }
   return family;
 }
 
@@ -73,11 +83,16 @@ function moduleNames(family: Family, tensors: readonly string[]): Map<string, st
 async function readMatrix(file: ByteSource, info: TensorInfo, headDim: number | null): Promise<AdapterTensor> {
   const { name, type, dims } = info;
   if (!(type in WEIGHT_BLOCKS)) {
-    throw new GgufError(`${file.name}: tensor ${name} has type ${type} (${TENSOR_TYPES[type].id}), which Hone does not read; convert the adapter as F16 or F32.`);
+    throw new GgufError(
+      `${file.name}: tensor ${name} has type ${type} (${TENSOR_TYPES[type].id}), which Hone does not read; ` +
+        'convert the adapter as F16 or F32.',
+    );
   }
   const [columns, rows] = [dims[0]!, dims[1] ?? 1];
   if (dims.length !== 2 || rows * columns * 4 > LARGEST_TENSOR) {
-    throw new GgufError(`${file.name}: tensor ${name} has the shape ${dims.join(' × ')}, and a LoRA matrix was expected; choose a plain LoRA.`);
+    throw new GgufError(
+      `${file.name}: tensor ${name} has the shape ${dims.join(' × ')}, and a LoRA matrix was expected; choose a plain LoRA.`,
+    );
   }
   const stored = dequantize(type as WeightType, await file.read(info.offset, info.bytes));
   if (headDim === null || rows % headDim !== 0) return { shape: [rows, columns], data: stored };
@@ -95,8 +110,16 @@ function ranksOf(file: ByteSource, tensors: Adapter['tensors'], paths: readonly 
   const ranks = new Map<string, number>();
   for (const path of paths) {
     const [a, b] = [tensors.get(peftName(path, 'A')), tensors.get(peftName(path, 'B'))];
-    if (!a || !b) throw new ModelError(`${file.name}: the adapter has one half of the pair of ${path} and lacks the other; convert it again.`);
-    if (a.shape[0] !== b.shape[1]) throw new ModelError(`${file.name}: lora_a of ${path} has rank ${a.shape[0]}, and lora_b has rank ${b.shape[1]}; convert it again.`);
+    if (!a || !b) {
+      throw new ModelError(
+        `${file.name}: the adapter has one half of the pair of ${path} and lacks the other; convert it again.`,
+      );
+    }
+    if (a.shape[0] !== b.shape[1]) {
+      throw new ModelError(
+        `${file.name}: lora_a of ${path} has rank ${a.shape[0]}, and lora_b has rank ${b.shape[1]}; convert it again.`,
+      );
+    }
     ranks.set(path, a.shape[0]);
   }
   return ranks;
@@ -104,7 +127,11 @@ function ranksOf(file: ByteSource, tensors: Adapter['tensors'], paths: readonly 
 
 function configOf(file: ByteSource, metadata: Metadata, ranks: ReadonlyMap<string, number>): LoraConfig {
   const alpha = metadata.optionalNumber('adapter.lora.alpha') ?? 0;
-  if (!(alpha >= 0 && Number.isFinite(alpha))) throw new GgufError(`${file.name}: adapter.lora.alpha is ${alpha}, and a positive number was expected; convert the adapter again.`);
+  if (!(alpha >= 0 && Number.isFinite(alpha))) {
+    throw new GgufError(
+      `${file.name}: adapter.lora.alpha is ${alpha}, and a positive number was expected; convert the adapter again.`,
+    );
+  }
   const counts = new Map<number, number>();
   for (const rank of ranks.values()) counts.set(rank, (counts.get(rank) ?? 0) + 1);
   const r = [...counts].reduce((most, one) => (one[1] > most[1] ? one : most))[0];

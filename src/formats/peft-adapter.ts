@@ -22,7 +22,11 @@ export interface PeftAdapter {
 export async function readPeftAdapter(files: readonly ByteSource[]): Promise<PeftAdapter> {
   const find = (name: string): ByteSource => {
     const file = files.find((candidate) => baseName(candidate) === name);
-    if (!file) throw new SafetensorsError(`${name} is missing among the adapter's files; choose the whole folder that PEFT wrote, or a GGUF adapter.`);
+    if (!file) {
+      throw new SafetensorsError(
+        `${name} is missing among the adapter's files; choose the whole folder that PEFT wrote, or a GGUF adapter.`,
+      );
+    }
     return file;
   };
   const configFile = find('adapter_config.json');
@@ -32,7 +36,11 @@ export async function readPeftAdapter(files: readonly ByteSource[]): Promise<Pef
   const isTarget = targetRule(keys, json);
   const adapter: Adapter = { config: readLoraConfig(keys, json), tensors: new Map(), magnitudes: new Map() };
   const { nested } = await readTensors(find('adapter_model.safetensors'), adapter);
-  if (nested) for (const key of ['rank_pattern', 'alpha_pattern'] as const) adapter.config[key] = byPath(adapter.config[key], adaptedPaths(adapter), spellings);
+  if (nested) {
+    const resolved = (pattern: LoraConfig['rank_pattern']): LoraConfig['rank_pattern'] => byPath(pattern, adaptedPaths(adapter), spellings);
+    adapter.config.rank_pattern = resolved(adapter.config.rank_pattern);
+    adapter.config.alpha_pattern = resolved(adapter.config.alpha_pattern);
+  }
   checkPairs(configFile.name, adapter, isTarget);
   adapter.config.target_modules = namesOfPaths(adaptedPaths(adapter));
   return { file: configFile.name, adapter, targets: (paths) => paths.filter(isTarget) };
@@ -46,7 +54,11 @@ function readLoraConfig(file: ConfigFile, json: Json): LoraConfig {
   const isAlpha = (value: unknown): boolean => typeof value === 'number' && value > 0 && Number.isFinite(value);
   if (!isRank(r)) throw new ModelError(`${file.file}: the rank r is ${r}, and a whole number above 0 was expected.`);
   if (!isAlpha(lora_alpha)) throw new ModelError(`${file.file}: lora_alpha is ${lora_alpha}, and a positive number was expected.`);
-  if (!(lora_dropout >= 0 && lora_dropout < 1)) throw new ModelError(`${file.file}: lora_dropout is ${lora_dropout}, and a number from 0 to below 1 was expected.`);
+  if (!(lora_dropout >= 0 && lora_dropout < 1)) {
+    throw new ModelError(
+      `${file.file}: lora_dropout is ${lora_dropout}, and a number from 0 to below 1 was expected.`,
+    );
+  }
   return {
     r,
     lora_alpha,
@@ -64,14 +76,22 @@ function readPattern(file: ConfigFile, json: Json, key: string, isValue: (value:
   const entries = Object.entries(json[key] as Json);
   for (const [pattern, value] of entries) {
     refusePattern(file, key, pattern);
-    if (!isValue(value)) throw new ModelError(`${file.file}: ${key} has ${JSON.stringify(value)} for ${pattern}, and a number above 0 was expected.`);
+    if (!isValue(value)) {
+      throw new ModelError(
+        `${file.file}: ${key} has ${JSON.stringify(value)} for ${pattern}, and a number above 0 was expected.`,
+      );
+    }
   }
   return Object.fromEntries(entries) as Record<string, number>;
 }
 
 function refusePattern(file: ConfigFile, key: string, pattern: string): void {
   const complaint = patternComplaint(pattern);
-  if (complaint) throw new ModelError(`${file.file}: ${key} has the pattern ${pattern.slice(0, 80)}, which ${complaint}; name the modules instead.`);
+  if (complaint) {
+    throw new ModelError(
+      `${file.file}: ${key} has the pattern ${pattern.slice(0, 80)}, which ${complaint}; name the modules instead.`,
+    );
+  }
 }
 
 /** Keys whose values make an adapter something else than pairs of matrices beside an untouched base. */
@@ -104,7 +124,7 @@ function refuseOtherKinds(file: ConfigFile, json: Json): void {
   if (bias !== 'none') refuse(`trains biases (bias: ${bias}), which Hone leaves as they are`);
   for (const [key, what] of UNSUPPORTED) {
     const value = json[key] ?? null;
-    const isEmpty = value === null || value === false || value === '' || value === 'layers' || (typeof value === 'object' && Object.keys(value).length === 0);
+    const isEmpty = typeof value === 'object' ? Object.keys(value ?? {}).length === 0 : [false, '', 'layers'].includes(value as string | boolean);
     if (!isEmpty) refuse(what);
   }
   const init = json.init_lora_weights;
@@ -116,7 +136,11 @@ function refuseOtherKinds(file: ConfigFile, json: Json): void {
 /** Whether a module is targeted, as PEFT decides it (check_target_module_exists). */
 function targetRule(file: ConfigFile, json: Json): (path: string) => boolean {
   const targets = moduleRule(file, json, 'target_modules');
-  if (!targets) throw new ModelError(`${file.file}: target_modules names nothing, and Hone adapts ${PROJECTIONS.join(', ')}; choose an adapter of these.`);
+  if (!targets) {
+    throw new ModelError(
+      `${file.file}: target_modules names nothing, and Hone adapts ${PROJECTIONS.join(', ')}; choose an adapter of these.`,
+    );
+  }
   const excluded = moduleRule(file, json, 'exclude_modules');
   const layers = layersOf(file, json);
   const layerOf = (path: string): number => Number(/\.layers\.(\d+)\./.exec(path)?.[1]);
@@ -136,9 +160,12 @@ function moduleRule(file: ConfigFile, json: Json, key: string): ((path: string) 
   const value = json[key] ?? null;
   if (typeof value !== 'string') {
     const names = file.strings(key) ?? [];
-    const foreign = key === 'target_modules' ? names.find((name) => !PROJECTIONS.includes(name.split('.').at(-1) as Projection)) : undefined;
+    const isForeign = (name: string): boolean => !PROJECTIONS.includes(name.split('.').at(-1) as Projection);
+    const foreign = key === 'target_modules' ? names.find(isForeign) : undefined;
     if (foreign !== undefined) {
-      throw new ModelError(`${file.file}: target_modules names ${foreign}, and Hone adapts ${PROJECTIONS.join(', ')}; choose an adapter of these alone.`);
+      throw new ModelError(
+        `${file.file}: target_modules names ${foreign}, and Hone adapts ${PROJECTIONS.join(', ')}; choose an adapter of these alone.`,
+      );
     }
     return names.length === 0 ? null : (path) => names.some((name) => path === name || path.endsWith(`.${name}`));
   }
@@ -152,21 +179,28 @@ function layersOf(file: ConfigFile, json: Json): number[] | null {
   const value = json.layers_to_transform ?? null;
   const layers: unknown[] = value === null ? [] : Array.isArray(value) ? value : [value];
   if (!layers.every((layer) => Number.isInteger(layer))) {
-    throw new ModelError(`${file.file}: layers_to_transform is ${JSON.stringify(value).slice(0, 60)}, and layer numbers were expected; save the adapter again.`);
+    throw new ModelError(
+      `${file.file}: layers_to_transform is ${JSON.stringify(value).slice(0, 60)}, and layer numbers were expected; ` +
+        'save the adapter again.',
+    );
   }
   return layers.length === 0 ? null : (layers as number[]);
 }
 
-/** A tensor's module under the text model's own path, and which part of the adapter it is; multimodal models keep their text part deeper. */
+/** A tensor's module inside the text model, wherever in the whole model that lies, and which part of the adapter it is. */
 const TENSOR_NAME =
-  /^base_model\.model\.(?:model\.)?(?:language_model\.)?(?:model\.)?(layers\.\d+\.(?:self_attn|mlp)\.\w+)\.lora_(A|B|magnitude_vector)(?:\.default)?(?:\.weight)?$/;
+  /^base_model\.model\.(?:(?:model|language_model)\.){1,2}(layers\.\d+\.(?:self_attn|mlp)\.\w+)\.lora_(A|B|magnitude_vector)(?:\.default)?(?:\.weight)?$/;
 
 /** Fills the adapter; `nested`: its names are those of a multimodal model. */
 async function readTensors(file: ByteSource, adapter: Adapter): Promise<{ nested: boolean }> {
   let nested = false;
   for (const info of (await readSafetensors(file)).tensors.values()) {
     const match = TENSOR_NAME.exec(info.name);
-    if (!match) throw new ModelError(`${file.name}: the adapter holds ${info.name}, which is no LoRA matrix of an attention or MLP projection; choose a plain LoRA.`);
+    if (!match) {
+      throw new ModelError(
+        `${file.name}: the adapter holds ${info.name}, which is no LoRA matrix of an attention or MLP projection; choose a plain LoRA.`,
+      );
+    }
     nested ||= info.name.includes('.language_model.');
     const path = `model.${match[1]!}`;
     const part = match[2] as 'A' | 'B' | 'magnitude_vector';
@@ -182,10 +216,15 @@ async function readTensors(file: ByteSource, adapter: Adapter): Promise<{ nested
 async function readTensor(file: ByteSource, info: SafetensorsInfo, rank: 1 | 2): Promise<{ shape: readonly number[]; data: Float32Array }> {
   const { name, shape, type } = info;
   if (type !== 'F32' && type !== 'F16' && type !== 'BF16') {
-    throw new SafetensorsError(`${file.name}: tensor ${name} has type ${type}, and F32, F16 or BF16 was expected; save the adapter in one of these.`);
+    throw new SafetensorsError(
+      `${file.name}: tensor ${name} has type ${type}, and F32, F16 or BF16 was expected; save the adapter in one of these.`,
+    );
   }
   if (shape.length !== rank || info.bytes > LARGEST_TENSOR) {
-    throw new SafetensorsError(`${file.name}: tensor ${name} has the shape ${shape.join(' × ')}, and a LoRA ${rank === 1 ? 'vector' : 'matrix'} was expected; choose a plain LoRA.`);
+    throw new SafetensorsError(
+      `${file.name}: tensor ${name} has the shape ${shape.join(' × ')}, ` +
+        `and a LoRA ${rank === 1 ? 'vector' : 'matrix'} was expected; choose a plain LoRA.`,
+    );
   }
   return { shape, data: dequantize(type, await file.read(info.offset, info.bytes)) };
 }
@@ -195,10 +234,18 @@ function checkPairs(file: string, { config, tensors, magnitudes }: Adapter, isTa
   if (tensors.size === 0) throw new ModelError(`${file}: the adapter holds no tensors; save it again after training.`);
   for (const [name, { shape }] of tensors) {
     const [, path, half] = /^base_model\.model\.(.+)\.lora_([AB])\.weight$/.exec(name) as unknown as [string, string, 'A' | 'B'];
-    if (!isTarget(path)) throw new ModelError(`${file}: the adapter holds ${name}, which is no LoRA matrix of its target_modules; the files belong to different adapters.`);
+    if (!isTarget(path)) {
+      throw new ModelError(
+        `${file}: the adapter holds ${name}, which is no LoRA matrix of its target_modules; the files belong to different adapters.`,
+      );
+    }
     const rank = half === 'A' ? shape[0] : shape[1];
     const wanted = loraRank(config, path);
-    if (rank !== wanted) throw new ModelError(`${file}: ${name} has rank ${rank}, and the config says r = ${wanted}; the files belong to different adapters.`);
+    if (rank !== wanted) {
+      throw new ModelError(
+        `${file}: ${name} has rank ${rank}, and the config says r = ${wanted}; the files belong to different adapters.`,
+      );
+    }
     const other = peftName(path, half === 'A' ? 'B' : 'A');
     if (!tensors.has(other)) throw new ModelError(`${file}: the adapter holds ${name} and lacks ${other}; save it again.`);
     if (config.use_dora && !magnitudes.has(path)) {
@@ -206,5 +253,10 @@ function checkPairs(file: string, { config, tensors, magnitudes }: Adapter, isTa
     }
   }
   const idle = [...magnitudes.keys()].find((path) => !config.use_dora || !tensors.has(peftName(path, 'A')));
-  if (idle !== undefined) throw new ModelError(`${file}: the adapter holds a lora_magnitude_vector of ${idle} that its config has no use for; the files belong to different adapters.`);
+  if (idle !== undefined) {
+    throw new ModelError(
+      `${file}: the adapter holds a lora_magnitude_vector of ${idle} that its config has no use for; ` +
+        'the files belong to different adapters.',
+    );
+  }
 }

@@ -76,7 +76,8 @@ export class DoraNorms {
 
   /** Compiles the kernels; the ledger's memory is allocated before. */
   async allocate(gpu: Gpu, onProgress?: OnProgress): Promise<void> {
-    const record = (name: 'weights' | 'norms'): Promise<Plan> => Plan.record(gpu, this.programs[name], this.arena, this.slots[name], onProgress);
+    const record = (name: 'weights' | 'norms'): Promise<Plan> =>
+      Plan.record(gpu, this.programs[name], this.arena, this.slots[name], onProgress);
     this.plans = { weights: await record('weights'), norms: await record('norms') };
   }
 

@@ -6,6 +6,7 @@ import { Arena } from '../runtime/arena';
 import { readBuffer, traitsOf, type Gpu } from '../runtime/device';
 import { MemoryLedger, type Storage } from '../runtime/memory';
 import { Pacer } from '../runtime/pacer';
+import type { Tensor } from '../runtime/program';
 import type { RowScale } from '../shaders/dora/dora';
 import { DoraNorms, frozenProjection, type AdaptedWeight } from './dora-norms';
 import type { LoraPair, LoraPairs } from './lora';
@@ -38,6 +39,8 @@ export class FrozenAdapters {
   readonly memory = new MemoryLedger();
   readonly pairs: LoraPairs;
   private readonly stacks: Stack[] = [];
+  /** What a base's rows are divided by where only their factor counts; null without DoRA. */
+  private readonly ones: Storage | null;
 
   /** Declares the memory. Throws a ModelError where an adapter lacks the tensors of a module or names one that the model has not. */
   constructor(
@@ -47,13 +50,15 @@ export class FrozenAdapters {
     for (const module of allModules(config)) this.stack(module);
     const known = this.stacks.reduce((sum, { parts }) => sum + 2 * parts.length, 0);
     const held = adapters.reduce((sum, { tensors }) => sum + tensors.size, 0);
-    if (known !== held) throw new ModelError(`The adapters hold ${held} tensors, and this model takes ${known} of them; one was made for another model.`);
+    if (known !== held) {
+      throw new ModelError(
+        `The adapters hold ${held} tensors, and this model takes ${known} of them; one was made for another model.`,
+      );
+    }
     const widest = Math.max(0, ...this.stacks.map((stack) => (stack.base ? this.shape(stack)[0] : 0)));
     this.ones = widest > 0 ? this.memory.declare('ones', 'adapter', widest * 4) : null;
     this.pairs = new Map(this.stacks.map((stack): [string, LoraPair] => [stack.module.path, this.pair(stack)]));
   }
-
-  private readonly ones: Storage | null;
 
   private stack(module: LoraModule): void {
     const { path, projection } = module;
@@ -69,7 +74,8 @@ export class FrozenAdapters {
     const [rows, columns] = projectionShape(this.config, projection);
     const declare = (name: string, values: number): Storage => this.memory.declare(`${name} of ${path}`, 'adapter', values * 4);
     const scalesBase = parts.some(({ adapter }) => this.adapters[adapter]!.config.use_dora);
-    this.stacks.push({ module, rank, parts, A: declare('A', rank * columns), B: declare('B', rows * rank), base: scalesBase ? declare('row scales', rows) : null });
+    const base = scalesBase ? declare('row scales', rows) : null;
+    this.stacks.push({ module, rank, parts, A: declare('A', rank * columns), B: declare('B', rows * rank), base });
   }
 
   private shape({ module }: Stack): [number, number] {
@@ -79,7 +85,8 @@ export class FrozenAdapters {
   private pair(stack: Stack): LoraPair {
     const [rows, columns] = this.shape(stack);
     const { module, rank, A, B, base } = stack;
-    const scaled: RowScale | null = base && { magnitude: base.tensor(base.label, [rows]), norm: this.ones!.tensor('ones', [rows], 'f32', 0, rows * 4) };
+    const ones = (): Tensor => this.ones!.tensor('ones', [rows], 'f32', 0, rows * 4);
+    const scaled: RowScale | null = base && { magnitude: base.tensor(base.label, [rows]), norm: ones() };
     return {
       A: A.tensor(`A of ${module.path}`, [rank, columns]),
       B: B.tensor(`B of ${module.path}`, [rows, rank]),

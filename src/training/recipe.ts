@@ -35,10 +35,18 @@ const lora = z.strictObject({
   /** How fresh weights are drawn. */
   init_lora_weights: z
     .union([z.literal(true), z.literal('gaussian')], {
-      error: 'Hone draws fresh weights as PEFT does for true (Kaiming) and "gaussian"; PiSSA, OLoRA and the like take parts out of the base, which stays as it is here',
+      error:
+        'Hone draws fresh weights as PEFT does for true (Kaiming) and "gaussian"; PiSSA, OLoRA and the like take parts out of the base, ' +
+        'which stays as it is here',
     })
     .default(true),
-  modules_to_save: z.null({ error: 'whole modules beside the adapter are not trained, because no GGUF or MLX adapter can carry them; set lora to null to train every weight' }).optional(),
+  modules_to_save: z
+    .null({
+      error:
+        'whole modules beside the adapter are not trained, because no GGUF or MLX adapter can carry them; ' +
+        'set lora to null to train every weight',
+    })
+    .optional(),
   /** An adapter (PEFT folder or GGUF file) of the same shape to start from instead of fresh weights. */
   init_adapter: z.string().optional(),
 });

@@ -31,7 +31,9 @@ export function startingAdapter(lora: LoraRecipe, adapter: Adapter, model: Model
 
 function requireSameShape(wanted: LoraConfig, found: LoraConfig, model: ModelConfig, from: string): void {
   const differ = (field: string, recipes: unknown, adapters: unknown): never => {
-    throw new RecipeError(`lora.${field} is ${String(recipes)}, and lora.init_adapter (${from}) has ${String(adapters)}; make the two agree.`);
+    throw new RecipeError(
+      `lora.${field} is ${String(recipes)}, and lora.init_adapter (${from}) has ${String(adapters)}; make the two agree.`,
+    );
   };
   const targets = (config: LoraConfig): string => config.target_modules.join(', ');
   if (targets(wanted) !== targets(found)) differ('target_modules', targets(wanted), targets(found));

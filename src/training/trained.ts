@@ -29,7 +29,9 @@ export function trainedOf(checkpoint: Checkpoint, config: ModelConfig): Trained 
 /** An adapter from its trained tensors by name. */
 export function adapterOf(tensors: ReadonlyMap<string, { shape: readonly number[]; data: Float32Array }>, config: LoraConfig): Adapter {
   const adapter: Adapter = { config, tensors: new Map(), magnitudes: new Map() };
-  for (const [name, { shape, data }] of tensors) if (shape.length === 2) adapter.tensors.set(name, { shape: shape as [number, number], data });
+  for (const [name, { shape, data }] of tensors) {
+    if (shape.length === 2) adapter.tensors.set(name, { shape: shape as [number, number], data });
+  }
   for (const path of adaptedPaths(adapter)) {
     const magnitude = tensors.get(magnitudeName(path));
     if (magnitude) adapter.magnitudes.set(path, magnitude.data);

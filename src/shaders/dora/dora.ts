@@ -70,7 +70,13 @@ export function rowSquares(g: Graph, weight: FrozenWeight, squares: Tensor): voi
  * Writes the lengths of the rows of W + scale·B·A to `norms` [N], for A [R, C], B [N, R] and `squares`, the sums of
  * squares of W's rows: ‖W‖² + 2s·B·(A·Wᵀ) + s²·B·(A·Aᵀ)·Bᵀ, so that W itself is read only as a matrix product reads it.
  */
-export function adaptedNorms(g: Graph, weight: FrozenWeight, squares: Tensor, { A, B, scale }: { A: Tensor; B: Tensor; scale: number }, norms: Tensor): void {
+export function adaptedNorms(
+  g: Graph,
+  weight: FrozenWeight,
+  squares: Tensor,
+  { A, B, scale }: { A: Tensor; B: Tensor; scale: number },
+  norms: Tensor,
+): void {
   const R = maxRows(A.shape[0]);
   const C = rowLength(A.shape);
   const N = weight.rows;
