@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { TokenizerSource } from '../../src/core/model';
+import { PRE_TOKENIZERS } from '../../src/data/tokenizer/pretokenizers';
 import { buildTokenizer } from '../../src/data/tokenizer/tokenizer';
 import { exportMergedGguf } from '../../src/exports/gguf-model';
 import { openGgufVocabulary } from '../../src/gguf/model';
@@ -68,6 +69,22 @@ const hostile = fc.oneof(
   fc.constantFrom(...' the|don\'t|WE\'LL|I\'\u017f|l\u2019homme|12,345.67|\u0663\u0664|\u00bd\u00b2|\u2167|<b></b>|▁▁the|<0x0A>|Ġthe|http://a.b/?c=d&e'.split('|')),
   fc.constantFrom('👩\u200d👩\u200d👧', '🇩🇪🇫🇷', 'e\u0301\u0302', '한국어', '日本語', 'العربية', 'עִבְרִית', 'हिन्दी', '\u0000', '\ufeff', '\u{e0001}', '\u{10ffff}'),
 );
+
+/** One name of each rule: several are the same. */
+const rules = [...new Map(Object.entries(PRE_TOKENIZERS).map(([name, rule]) => [JSON.stringify(rule), name])).values()];
+
+describe.skipIf(!hasLlamaCpp || !shared('models'))('the ways to cut text that GGUF files name (skipped without node-llama-cpp or ../shared/models)', () => {
+  it.each(rules)('%s cuts as llama.cpp does', async (pre) => {
+    const { tokenizer: keys } = await openGgufVocabulary(await fileSource(shared('models/SmolLM2-135M-Instruct.Q4_1.gguf')!));
+    const source: TokenizerSource = { kind: 'gguf', keys: { ...keys, pre } };
+    const own = buildTokenizer(source);
+    const path = await modelWith(source, keys.tokens.length, (text) => own.encode(text));
+    const words = fc.array(fc.oneof(hostile, fc.constantFrom(' HelloWorld', 'camelCase', ' ÉCOLE', 'ǅ', '12345', '...//\n', '\n\n  x')), { maxLength: 6 });
+    const texts = [CHECK_TEXT, ...fc.sample(words.map((pieces) => pieces.join('').replace(/\p{Surrogate}/gu, '?')), { numRuns: 300, seed: 11 })];
+    const expected = await llamaTokens(path, texts);
+    texts.forEach((text, i) => expect(own.encode(text, { parseSpecial: false }), JSON.stringify(text)).toEqual(expected[i]));
+  });
+});
 
 const names: VocabularyName[] = ['qwen2', 'llama-bpe', 'llama-spm', 'smollm2', 'stories', 'gemma-3'];
 

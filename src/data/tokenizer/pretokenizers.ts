@@ -27,7 +27,7 @@ const PLAIN: PreTokenizer = { patterns: [GPT2] };
 const QWEN: PreTokenizer = { patterns: [llama3('\\p{N}')] };
 
 /** llama.cpp's names and rules (src/llama-vocab.cpp). */
-const PRE_TOKENIZERS: Record<string, PreTokenizer> = {
+export const PRE_TOKENIZERS: Readonly<Record<string, PreTokenizer>> = {
   default: { patterns: ['[\\p{P}\\$\\+<=>\\^~\\|]+', GPT2, '\\p{N}+', '[0-9][0-9][0-9]'] },
   'gpt-2': PLAIN,
   olmo: PLAIN,
