@@ -28,7 +28,7 @@ export const LAYERS: Record<string, readonly string[]> = {
   safetensors: ['core', 'safetensors'],
   storage: ['core', 'storage'],
   formats: ['core', 'gguf', 'safetensors', 'formats'],
-  exports: ['core', 'gguf', 'safetensors', 'formats', 'exports'],
+  exports: ['core', 'data', 'gguf', 'safetensors', 'formats', 'exports'],
   training: ['core', 'runtime', 'autograd', 'shaders', 'models', 'data', 'storage', 'training'],
   workers: [...BELOW_THE_ENDS, 'workers'],
   cli: [...BELOW_THE_ENDS, 'cli'],
