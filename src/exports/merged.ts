@@ -2,7 +2,7 @@ import type { Adapter } from '../core/adapter';
 import { dequantize } from '../core/blocks';
 import { ExportError } from '../core/errors';
 import { checkRows } from '../core/layout';
-import type { ModelSource, StoredTensor, WeightType } from '../core/model';
+import { WEIGHT_BLOCKS, type ModelSource, type StoredTensor, type WeightType } from '../core/model';
 import { quantize } from '../gguf/quantize';
 import { allFinite, mergerOf } from './merge';
 
@@ -39,6 +39,16 @@ export function mergedModel(model: ModelSource, { adapter, weights }: Change): M
         return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
       },
     });
+  }
+  return { ...model, tensors };
+}
+
+/** The model with its matrices rounded to a type as they are read, where their rows fill its blocks. */
+export function roundedModel(model: ModelSource, type: WeightType): ModelSource {
+  const tensors = new Map<string, StoredTensor>();
+  for (const [name, tensor] of model.tensors) {
+    const fills = tensor.shape.length === 2 && tensor.shape[1]! % WEIGHT_BLOCKS[type].length === 0;
+    tensors.set(name, fills ? { ...tensor, type, readRows: (first, count) => rowsAs(tensor, type, first, count) } : tensor);
   }
   return { ...model, tensors };
 }
