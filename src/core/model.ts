@@ -133,6 +133,8 @@ export interface GgufTokenizerKeys {
   add_bos_token: boolean | null;
   add_eos_token: boolean | null;
   add_space_prefix: boolean | null;
+  /** Special tokens take the white space behind them: what llama.cpp does with a model that calls itself Phi-3. */
+  special_strip_right?: boolean;
 }
 
 export interface ModelSource {

@@ -207,6 +207,7 @@ function tokenizerKeys(metadata: Metadata): GgufTokenizerKeys | null {
     add_bos_token: metadata.optionalBoolean(key('add_bos_token')),
     add_eos_token: metadata.optionalBoolean(key('add_eos_token')),
     add_space_prefix: metadata.optionalBoolean(key('add_space_prefix')),
+    ...(/phi-?3/i.test(metadata.optionalString('general.name') ?? '') && { special_strip_right: true }),
   };
 }
 

@@ -25,10 +25,10 @@ beforeAll(() => {
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 /** Writes a model of random weights with this tokenizer; returns the file's path. */
-async function modelWith(tokenizer: TokenizerSource, vocab_size: number, encode: (text: string) => number[]): Promise<string> {
+async function modelWith(tokenizer: TokenizerSource, vocab_size: number, encode: (text: string) => number[], name = 'vocabulary'): Promise<string> {
   const model = randomModel({ ...TINY, vocab_size, hidden_size: 32, num_hidden_layers: 1, tie_word_embeddings: true });
-  const path = join(folder, `${vocab_size}.gguf`);
-  await exportMergedGguf({ model: { ...model, tokenizer }, name: 'vocabulary', type: 'F16', encode }, fileSink(path));
+  const path = join(folder, `${name}-${vocab_size}.gguf`);
+  await exportMergedGguf({ model: { ...model, tokenizer }, name, type: 'F16', encode }, fileSink(path));
   return path;
 }
 
@@ -69,6 +69,24 @@ const hostile = fc.oneof(
   fc.constantFrom(...' the|don\'t|WE\'LL|I\'\u017f|l\u2019homme|12,345.67|\u0663\u0664|\u00bd\u00b2|\u2167|<b></b>|▁▁the|<0x0A>|Ġthe|http://a.b/?c=d&e'.split('|')),
   fc.constantFrom('👩\u200d👩\u200d👧', '🇩🇪🇫🇷', 'e\u0301\u0302', '한국어', '日本語', 'العربية', 'עִבְרִית', 'हिन्दी', '\u0000', '\ufeff', '\u{e0001}', '\u{10ffff}'),
 );
+
+describe.skipIf(!hasLlamaCpp || !shared('tokenizers'))('a model that calls itself Phi-3 (skipped without node-llama-cpp or ../shared/tokenizers)', () => {
+  it('loses the white space behind special tokens, as in llama.cpp', async () => {
+    const { tokenizer: keys } = await openGgufVocabulary(await fileSource(shared('tokenizers/llama-spm.gguf')!));
+    const marks = ['<|user|>', '<|end|>', '<|assistant|>', '<|endoftext|>'];
+    const first = keys.tokens.length - marks.length;
+    const at = <T>(all: readonly T[], one: (mark: number) => T): T[] => all.map((value, id) => (id >= first ? one(id - first) : value));
+    const phi = { ...keys, tokens: at(keys.tokens, (mark) => marks[mark]!), token_type: at(keys.token_type!, () => 3) };
+    const path = await modelWith({ kind: 'gguf', keys: phi }, keys.tokens.length, () => [], 'Phi-3 mini');
+    const own = buildTokenizer({ kind: 'gguf', keys: (await openGgufVocabulary(await fileSource(path))).tokenizer });
+    const texts = ['<|user|>\nHi<|end|>\n<|assistant|>\n', '<s> a</s> b<|end|> \t\n', '<|endoftext|>\nx <unk> y<|end|>', 'a <|user|> <|user|>  b', '<|end|>\u00a0x'];
+    const expected = await llamaTokens(path, texts, true);
+    texts.forEach((text, i) => expect(own.encode(text), text).toEqual(expected[i]));
+    expect(own.encode(texts[0]!)).not.toContain(keys.tokens.indexOf('<0x0A>'));
+    const offsets = own.encodeWithOffsets(texts[0]!);
+    expect(offsets.ids.map((_, i) => texts[0]!.slice(offsets.starts[i], offsets.ends[i])).filter((cut) => cut !== '')).toEqual(['<|user|>', 'Hi', '<|end|>', '<|assistant|>']);
+  });
+});
 
 /** One name of each rule: several are the same. */
 const rules = [...new Map(Object.entries(PRE_TOKENIZERS).map(([name, rule]) => [JSON.stringify(rule), name])).values()];

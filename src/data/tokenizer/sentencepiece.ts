@@ -19,6 +19,9 @@ interface Pair {
   text: string;
 }
 
+/** Phi-3's special tokens that leave the white space behind them. */
+const KEEP_SPACE = new Set(['<unk>', '<s>', '<|endoftext|>']);
+
 /**
  * The `llama` tokenizer of GGUF files: SentencePiece's BPE, which merges, over and over, the adjacent pair whose
  * joined text has the best score (the leftmost of equals), then spells what is not in the vocabulary in byte tokens.
@@ -47,9 +50,16 @@ export function sentencePieceEncoder(keys: GgufTokenizerKeys): Encoder {
     composes: false,
     encode(text, parseSpecial) {
       const ids: number[] = [];
+      let strips = false;
       for (const part of splitLiterals(text, vocabulary, literal, parseSpecial)) {
-        if (typeof part === 'number') ids.push(part);
-        else for (const piece of mergePieces((addSpace ? ' ' : '') + part, vocabulary, scores)) pushPiece(ids, piece, vocabulary, unknownId);
+        if (typeof part === 'number') {
+          ids.push(part);
+          strips = keys.special_strip_right === true && !KEEP_SPACE.has(vocabulary.token(part));
+          continue;
+        }
+        const rest = strips ? part.replace(/^[ \t-\r]+/, '') : part;
+        if (rest === '') continue;
+        for (const piece of mergePieces((addSpace ? ' ' : '') + rest, vocabulary, scores)) pushPiece(ids, piece, vocabulary, unknownId);
       }
       return ids;
     },
