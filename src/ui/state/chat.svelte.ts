@@ -89,8 +89,10 @@ export class Chat {
 
   /** Who would answer now: "adapter at 0.5, with Poet". */
   get how(): string {
-    if (this.runId !== null && !this.own) return this.others.length > 0 ? workWords(null, this.others) : 'every weight trained';
-    return workWords(this.own, this.others);
+    const { own, others } = this;
+    if (own) return workWords(own, others);
+    if (this.runId !== null) return others.length > 0 ? workWords(null, others) : 'every weight trained';
+    return others.length === 1 ? workWords(others[0]!, []) : workWords(null, others);
   }
 
   /** Asks both, one after the other: there is one GPU. */

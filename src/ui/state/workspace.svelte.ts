@@ -211,7 +211,7 @@ class Workspace {
     const lora = this.draft?.recipe.lora;
     if (!lora?.init_adapter || !this.model || !adapters.loaded) return null;
     const adapter = adapters.get(lora.init_adapter);
-    return adapter ? disagreement(lora, adapter, this.model.projections) : 'The adapter to start from is not in this browser any more';
+    return adapter ? disagreement(lora, adapter, this.model.projections) : 'The adapter to start from is not in this browser any more.';
   }
 
   private refreshDataLater(): (() => void) | void {
@@ -244,6 +244,12 @@ class Workspace {
     const recipe = this.recipe();
     const budget = device.report?.budget;
     if (budget === undefined || this.draft.recipe.model !== this.model.id) return;
+    const start = this.startComplaint();
+    if (start) {
+      this.calls.forecast += 1;
+      this.forecastFailure = { message: `${start} Change the settings back, or choose what to start from under Model.`, details: start };
+      return;
+    }
     const timer = setTimeout(() => void this.refreshForecast(recipe), 60);
     return () => clearTimeout(timer);
   }
