@@ -58,9 +58,9 @@ export async function exportRun(args: string[]): Promise<void> {
   const choice: Choice = { kind, type, stem, fileName: basename(out) };
   const prepared = await prepareExport(subject, choice);
   await mkdir(dirname(out), { recursive: true });
-  const destination = await StagedExport.start(out, isOneFile(prepared));
+  const destination = await StagedExport.start(out, isOneFile(prepared), prepared.files.map(({ name }) => name));
   const certificate = await writeExport(prepared, destination, await examination(subject, opened.recipe), await provenance(opened));
-  await told(out, certificate, planExport(subject, choice, prepared));
+  await told(out, certificate, planExport(subject, choice, prepared), !isOneFile(prepared) && !out.toLowerCase().endsWith('.zip'));
 }
 
 async function open(path: string, which: 'best' | 'last', base: string | undefined): Promise<Opened> {
@@ -101,7 +101,7 @@ async function provenance({ model, recipe }: Opened): Promise<Provenance> {
 }
 
 /** Says what was written, what the certificate found, and what can be done with it; texts that go beside are written. */
-async function told(out: string, { files, words }: Certificate, plan: Plan): Promise<void> {
+async function told(out: string, { files, words }: Certificate, plan: Plan, isFolder: boolean): Promise<void> {
   const bytes = files.reduce((sum, file) => sum + file.bytes, 0);
   console.log(`Wrote ${out} (${files.length === 1 ? '' : `${files.map(({ name }) => name).join(', ')}; `}${bytes} bytes)`);
   console.log(words);
@@ -110,8 +110,9 @@ async function told(out: string, { files, words }: Certificate, plan: Plan): Pro
     await writeFile(join(dirname(out), fileName), text);
     console.log(`Wrote ${join(dirname(out), fileName)}`);
   }
-  const isFolder = files.length > 1 && !out.endsWith('.zip');
-  for (const { runs, command } of plan.commands) if (!(isFolder && runs === 'Unpack')) console.log(`${runs}:\n  ${command}`);
+  for (const { runs, command } of plan.commands) {
+    if (!(isFolder && runs === 'Unpack')) console.log(`${runs}:\n  ${command.replaceAll(plan.fileName, basename(out))}`);
+  }
 }
 
 function oneOf<T extends string>(value: string, option: string, known: readonly T[]): T {

@@ -1,9 +1,11 @@
-import { mkdir, rename, rm } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import type { ByteSink, ByteSource } from '../core/bytes';
-import type { Certificate } from '../core/certificate';
+import type { Certificate, CertifiedFile } from '../core/certificate';
+import { StorageError } from '../core/errors';
+import { writeFile } from '../exports/hashing-sink';
 import type { Destination } from '../exports/write-export';
-import { writeZip } from '../exports/zip';
+import { writeZip, type ZipEntry } from '../exports/zip';
 import { FileSink, FileSource, replaceFile } from '../storage/node-file';
 
 /** `model.gguf` → `model.certificate.json`, beside it. */
@@ -12,24 +14,25 @@ export function certificatePath(out: string): string {
 }
 
 /**
- * An export on disk: its files are written into OUT.part, a folder that nothing takes for a model's, and moved from there once
+ * An export on disk: its files are written into OUT.unfinished, a folder that nothing takes for a model's, and moved from there once
  * they are certified: to OUT itself where the export is one file, below OUT where it is several, or into the zip OUT.
  */
 export class StagedExport implements Destination {
   private readonly staging: string;
   private readonly opened: FileSource[] = [];
-  private names: string[] = [];
+  private readonly names: string[] = [];
 
   private constructor(
     private readonly out: string,
     private readonly oneFile: boolean,
   ) {
-    this.staging = `${out}.part`;
+    this.staging = `${out}.unfinished`;
   }
 
-  /** Clears away what an export that was killed left behind. */
-  static async start(out: string, oneFile: boolean): Promise<StagedExport> {
+  /** Clears away what an export that was killed left behind. Throws a StorageError where OUT is taken by something else. */
+  static async start(out: string, oneFile: boolean, names: readonly string[]): Promise<StagedExport> {
     const staged = new StagedExport(out, oneFile);
+    await refuseOther(out, oneFile || staged.isZip(), names);
     await rm(staged.staging, { recursive: true, force: true });
     return staged;
   }
@@ -49,11 +52,11 @@ export class StagedExport implements Destination {
 
   async publish(certificate: Certificate): Promise<void> {
     await this.close();
+    const archive = !this.oneFile && this.isZip() ? await this.zip(certificate) : null;
     if (this.oneFile) await rename(join(this.staging, this.names[0]!), this.out);
-    else if (this.isZip()) await this.zip(certificate);
-    else await this.moveAll();
+    else if (!archive) await this.moveAll();
     await rm(this.staging, { recursive: true, force: true });
-    await replaceFile(certificatePath(this.out), new TextEncoder().encode(`${JSON.stringify(certificate, null, 2)}\n`));
+    await replaceFile(certificatePath(this.out), new TextEncoder().encode(`${JSON.stringify({ ...certificate, archive }, null, 2)}\n`));
   }
 
   async discard(): Promise<void> {
@@ -73,21 +76,27 @@ export class StagedExport implements Destination {
     }
   }
 
-  private async zip({ files }: Certificate): Promise<void> {
-    const entries = [];
+  private async zip({ files }: Certificate): Promise<CertifiedFile> {
+    const entries: ZipEntry[] = [];
     for (const { name, sha256 } of files) entries.push({ name, sha256, source: await this.open(name) });
-    const sink = await FileSink.create(this.out);
-    try {
-      await writeZip(entries, sink);
-    } catch (error) {
-      await sink.abort();
-      throw error;
-    }
-    await sink.close();
+    const written = await writeFile(await FileSink.create(this.out), (sink) => writeZip(entries, sink));
     await this.close();
+    return { name: basename(this.out), ...written };
   }
 
   private async close(): Promise<void> {
     for (const source of this.opened.splice(0)) await source.close();
   }
+}
+
+/** A folder's other files would be taken for parts of the export: shards of an older one, another model's config. */
+async function refuseOther(out: string, wantsFile: boolean, names: readonly string[]): Promise<void> {
+  const info = await stat(out).catch(() => null);
+  if (!info) return;
+  if (wantsFile && info.isDirectory()) throw new StorageError(`${out} is a folder, and this export is one file; give the name of a file.`);
+  if (wantsFile) return;
+  if (!info.isDirectory()) throw new StorageError(`${out} is a file, and this export is a folder; give the name of a folder.`);
+  if (names.some((name) => name.includes('/'))) return;
+  const other = (await readdir(out)).find((name) => !names.includes(name));
+  if (other !== undefined) throw new StorageError(`${out} holds other files (${other}), which would be taken for parts of the export; give a new folder.`);
 }

@@ -26,6 +26,12 @@ export interface NamedHash {
   sha256: string | null;
 }
 
+export interface CertifiedFile {
+  name: string;
+  bytes: number;
+  sha256: string;
+}
+
 /** What an export was compared with after it had been written, and what came out: saved as JSON beside the files. */
 export interface Certificate {
   /** The result in a sentence or two. */
@@ -33,7 +39,9 @@ export interface Certificate {
   kind: string;
   /** Type of the weights, where the export holds a model. */
   type: string | null;
-  files: { name: string; bytes: number; sha256: string }[];
+  files: CertifiedFile[];
+  /** The zip that the files were packed into, where they were. */
+  archive: CertifiedFile | null;
   base: NamedHash;
   dataset: NamedHash | null;
   recipe_sha256: string | null;

@@ -1,5 +1,5 @@
 import type { ByteSink, ByteSource } from '../core/bytes';
-import type { AnswersReport, Certificate, NamedHash, WeightsReport } from '../core/certificate';
+import type { AnswersReport, Certificate, CertifiedFile, NamedHash, WeightsReport } from '../core/certificate';
 import { ExportError } from '../core/errors';
 import type { OnProgress } from '../core/progress';
 import { Sha256 } from '../core/sha256';
@@ -36,8 +36,6 @@ export interface Provenance {
   program: string;
 }
 
-type WrittenFile = Certificate['files'][number];
-
 /**
  * Writes an export, reads it again from the bytes that were written, compares bytes, config, tokenizer, weights and answers
  * with the trained model, and publishes it with its certificate. Where anything differs by more than the format explains,
@@ -61,6 +59,7 @@ export async function writeExport(
       kind: prepared.kind,
       type: prepared.type,
       files,
+      archive: null,
       ...provenance,
       weights,
       answers,
@@ -75,9 +74,9 @@ export async function writeExport(
   }
 }
 
-async function writeFiles({ files }: Prepared, destination: Destination, onProgress: OnProgress): Promise<WrittenFile[]> {
+async function writeFiles({ files }: Prepared, destination: Destination, onProgress: OnProgress): Promise<CertifiedFile[]> {
   const total = files.reduce((sum, { bytes }) => sum + bytes, 0);
-  const written: WrittenFile[] = [];
+  const written: CertifiedFile[] = [];
   let before = 0;
   for (const { name, bytes: expected, write } of files) {
     const { bytes, sha256 } = await write(await destination.create(name), (done) => onProgress({ label: 'Writing', done: before + done, total, unit: 'bytes' }));
@@ -91,7 +90,7 @@ async function writeFiles({ files }: Prepared, destination: Destination, onProgr
 const PIECE = 4 * 2 ** 20;
 
 /** Opens every file and reads all of it. Throws an ExportError where its bytes are not those that were written. */
-async function readAgain(files: readonly WrittenFile[], destination: Destination, onProgress: OnProgress): Promise<ByteSource[]> {
+async function readAgain(files: readonly CertifiedFile[], destination: Destination, onProgress: OnProgress): Promise<ByteSource[]> {
   const total = files.reduce((sum, { bytes }) => sum + bytes, 0);
   const sources: ByteSource[] = [];
   let done = 0;

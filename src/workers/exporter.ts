@@ -64,7 +64,9 @@ export class Exporter {
       const delivery = await DeliveredExport.start(this.environment.files, sink, isOneFile(prepared));
       const certificate = await writeExport(prepared, delivery, await this.examination(job), await this.provenance(job, onProgress), onProgress);
       const { fileName } = planExport(job.subject, job.choice, prepared);
-      return { fileName, ...delivery.delivered!, blob: blob?.blob() ?? null, certificate };
+      const delivered = delivery.delivered!;
+      const archive = isOneFile(prepared) ? null : { name: fileName, ...delivered };
+      return { fileName, ...delivered, blob: blob?.blob() ?? null, certificate: { ...certificate, archive } };
     } catch (error) {
       // A sink that was closed or aborted takes no harm.
       await sink.abort(error).catch(() => undefined);
