@@ -27,7 +27,9 @@ const USAGE = `Usage: npx hone COMMAND …
   logits --model M [--adapter A [--adapter-scale X]]… --ids 1,2,3 [--top K] [--json]
   merge-adapters A B … [--weights 0.7,0.3] [--base M] --out DIR|FILE.gguf
                                         one adapter that does what several do together
-  export DIR --to peft|gguf-adapter|gguf [--type T] [--checkpoint best|last] [--base M] --out FILE
+  export RUN|--adapter A --to gguf|gguf-adapter|peft|safetensors|mlx|modelfile|lmstudio [--type T]
+         [--checkpoint best|last] [--model M] --out FILE|DIR
+                                        read again and compared with the trained model: FILE.certificate.json
   bench [--only matmul|step] [--rounds N] [--no-peer]
                                         this device's measured limits, and what kernels and whole steps reach of them
 
