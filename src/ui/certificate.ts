@@ -1,6 +1,6 @@
 import type { AnswerDifference, Certificate, Progress } from '../workers/api';
 import { formatKl, sameShare } from './drift';
-import { plural } from './format';
+import { formatCount, plural } from './format';
 
 /** `model.gguf` → `model.certificate.json`, to lie beside it. */
 export function certificateName(fileName: string): string {
@@ -30,6 +30,27 @@ export function comparisonLines({ answers, type }: Pick<Certificate, 'answers' |
 /** "8 fixed questions, compared at 64 places." */
 export function placesWords({ prompts, file }: NonNullable<Certificate['answers']>): string {
   return `${plural(prompts.length, 'fixed question')}, compared at ${plural(file.places, 'place')}.`;
+}
+
+/** Up to where the comparison passes, and why; where weights were rounded, it is the rounding that is held to it. */
+export function limitWords({ answers, type }: Pick<Certificate, 'answers' | 'type'>): string {
+  if (!answers) return '';
+  const { rounding, limit, reason } = answers;
+  return `${rounding ? `Storing it as ${type} may cost` : 'It may be'} up to ${formatKl(limit)}: ${reason}.`;
+}
+
+/** "29 tensors read again, each as close as its type allows." */
+export function weightsWords({ tensors, exact }: Certificate['weights']): string {
+  const read = `${plural(tensors, 'tensor')} read again`;
+  if (exact === tensors) return `${read}, all bit for bit as meant.`;
+  return exact === 0 ? `${read}, each as close as its type allows.` : `${read}, ${formatCount(exact)} bit for bit as meant, the others as close as their type allows.`;
+}
+
+/** How far weights of one type are off, as a share of the largest one of their block. */
+export function roundedWords({ type, tensors, error, limit, worst }: Certificate['weights']['rounded'][number]): string {
+  if (error === 0) return `${formatCount(tensors)} as ${type}: none off`;
+  const percent = (share: number) => `${Number((100 * share).toPrecision(2))}%`;
+  return `${formatCount(tensors)} as ${type}: off by ${percent(error)} of the largest weight nearby at most (${worst}); ${type} explains ${percent(limit)}`;
 }
 
 function formatLogit(value: number): string {

@@ -98,7 +98,7 @@ test('Esc stops an answer and keeps its words', async () => {
 
 /** Exports what is chosen on the Export step, and checks the file's name, size and checksum against what the page says. */
 async function exportFile(destination: string, choose: () => Promise<void> = async () => {}): Promise<{ name: string; bytes: Uint8Array }> {
-  await page.getByRole('radio', { name: new RegExp(destination) }).check();
+  await page.getByRole('radio', { name: new RegExp(`^${destination}`) }).check();
   await choose();
   const button = page.getByRole('region', { name: 'The file' }).getByRole('button', { name: 'Export' });
   await expect(button).toBeEnabled();
@@ -121,7 +121,7 @@ async function readGguf(name: string, bytes: Uint8Array) {
 
 test('the adapter comes as a GGUF that an independent reader opens, with its Modelfile and command', async () => {
   await goToStep(page, 'export');
-  const { name, bytes } = await exportFile('Ollama');
+  const { name, bytes } = await exportFile('llama.cpp');
   const { metadata, tensorInfos } = await readGguf(name, bytes);
   const keys = metadata as Record<string, unknown>;
   expect(keys['general.type']).toBe('adapter');
@@ -137,7 +137,19 @@ test('the adapter comes as a GGUF that an independent reader opens, with its Mod
   await expect(page.getByText('ollama create')).toBeVisible();
 });
 
-for (const type of ['Q8_0', 'Q4_0', 'F16', 'BF16', 'F32']) {
+test('Ollama gets a folder: the adapter, and a Modelfile that names it and its base', async () => {
+  const { name, bytes } = await exportFile('Ollama');
+  const files = unzipSync(bytes);
+  const modelfile = new TextDecoder().decode(files['Modelfile']);
+  const adapter = Object.keys(files).find((path) => path.endsWith('-lora.gguf'))!;
+  expect(modelfile).toContain(`ADAPTER ./${adapter}`);
+  expect(modelfile).toContain('FROM ./hone-demo.gguf');
+  await expect(page.getByRole('region', { name: 'The file' })).toContainText('as the file hone-demo.gguf beside it');
+  await expect(page.getByText(`unzip ${name}`)).toBeVisible();
+  await expect(page.getByText('ollama create')).toBeVisible();
+});
+
+for (const type of ['Q8_0', 'Q4_K_M', 'Q4_0', 'F16', 'BF16', 'F32']) {
   test(`the merged model comes as a ${type} GGUF with tokenizer and template`, async () => {
     const { name, bytes } = await exportFile('LM Studio', async () => {
       await page.getByLabel('Precision').selectOption(type);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { certificateName, comparisonLines, exportStage, placesWords } from '../../src/ui/certificate';
+import { certificateName, comparisonLines, exportStage, limitWords, placesWords, roundedWords, weightsWords } from '../../src/ui/certificate';
 import type { AnswerDifference } from '../../src/workers/api';
 
 const difference = (mean_kl: number, top1: number, max_logit: number): AnswerDifference => ({ mean_kl, top1, max_logit, places: 64 });
@@ -23,6 +23,17 @@ describe('a certificate on the page', () => {
     expect(comparisonLines({ answers, type: null })).toHaveLength(1);
     expect(comparisonLines({ answers: null, type: 'F16' })).toEqual([]);
     expect(placesWords(answers)).toBe('1 fixed question, compared at 64 places.');
+  });
+
+  it('says how the weights were found, and up to where it passes', () => {
+    const rounded = { type: 'Q5_0', tensors: 19, error: 0.0625, limit: 0.0627, worst: 'model.layers.1.mlp.gate_proj.weight' };
+    expect(weightsWords({ tensors: 42, exact: 42, rounded: [] })).toBe('42 tensors read again, all bit for bit as meant.');
+    expect(weightsWords({ tensors: 29, exact: 0, rounded: [rounded] })).toBe('29 tensors read again, each as close as its type allows.');
+    expect(weightsWords({ tensors: 29, exact: 8, rounded: [rounded] })).toMatch(/8 bit for bit as meant, the others as close/);
+    expect(roundedWords(rounded)).toMatch(/^19 as Q5_0: off by 6\.3% .*gate_proj.*; Q5_0 explains 6\.3%$/);
+    expect(roundedWords({ ...rounded, error: 0 })).toBe('19 as Q5_0: none off');
+    expect(limitWords({ answers: { ...answers, reason: 'an adapter' }, type: null })).toBe('It may be up to 0.1: an adapter.');
+    expect(limitWords({ answers: { ...answers, rounding: answers.file, reason: '4-bit weights' }, type: 'Q4_0' })).toBe('Storing it as Q4_0 may cost up to 0.1: 4-bit weights.');
   });
 
   it('says that what follows the writing is a check', () => {
