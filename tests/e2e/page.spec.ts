@@ -19,7 +19,7 @@ for (const [width, scheme] of [
       await expectNoSidewaysScroll(page, screen);
     };
     await check('home');
-    for (const hash of ['#/library/runs', '#/library/models', '#/library/datasets', '#/diagnostics', '#/privacy', '#/compare', '#/new?v=1&base=owner/model&rank=32', '#/run/unknown/train', '#/nowhere']) {
+    for (const hash of ['#/library/runs', '#/library/adapters', '#/library/models', '#/library/datasets', '#/diagnostics', '#/privacy', '#/compare', '#/new?v=1&base=owner/model&rank=32', '#/run/unknown/train', '#/nowhere']) {
       await goTo(page, hash);
       await check(hash);
     }

@@ -127,16 +127,18 @@ export class Chat {
   private async ask(side: Side, answer: Answer): Promise<void> {
     answer.state = 'writing';
     if (side === 'tuned') answer.how = this.how;
-    let isWaiting = true;
+    // Pieces and progress come through ports of their own, and may arrive after the answer that holds them.
+    let isOver = false;
     try {
       answer.result = await studio.generate(
         this.request(side),
         proxy((piece: string) => {
+          if (isOver) return;
           this.loading = null;
           answer.text += piece;
         }),
         proxy((progress: Progress) => {
-          if (isWaiting && answer.text === '') this.loading = progress;
+          if (!isOver && answer.text === '') this.loading = progress;
         }),
       );
       answer.text = answer.result.text;
@@ -145,7 +147,7 @@ export class Chat {
       answer.failure = toFailure(thrown).message;
       answer.state = 'failed';
     } finally {
-      isWaiting = false;
+      isOver = true;
       this.loading = null;
     }
   }
