@@ -291,6 +291,18 @@ export interface StorageReport {
   runs: { id: string; name: string; bytes: number }[];
 }
 
+/** One request of the worker's to the network. */
+export interface RequestRecord {
+  /** Milliseconds since 1970. */
+  time: number;
+  /** Who sent the bytes. */
+  host: string;
+  /** Body bytes received so far. */
+  bytes: number;
+  /** Why, in words: "list of files of org/model". */
+  reason: string;
+}
+
 /** What the page can ask of the worker. One instance a tab; long calls report through callbacks. */
 export interface StudioApi {
   device(): Promise<DeviceReport>;
@@ -343,6 +355,8 @@ export interface StudioApi {
   runExport(request: ExportRequest, destination: WritableStream<Uint8Array> | null, onProgress: (progress: Progress) => void): Promise<ExportResult>;
 
   storage(): Promise<StorageReport>;
+  /** Every request that the worker made, oldest first. */
+  requests(): Promise<RequestRecord[]>;
   deleteEverything(): Promise<void>;
 }
 

@@ -17,6 +17,7 @@ import type {
   ModelInput,
   ModelSummary,
   RecipeInput,
+  RequestRecord,
   RowPreview,
   RunEvent,
   RunHistory,
@@ -158,6 +159,9 @@ export class Studio implements StudioApi {
     return this.exporter.run(request, destination, onProgress);
   }
 
+  requests(): Promise<RequestRecord[]> {
+    return Promise.resolve(this.environment.hub.requests().map(({ time, host, bytes, reason }) => ({ time, host, bytes, reason })));
+  }
   async storage(): Promise<StorageReport> {
     const { estimate, runs, checkpoints } = this.environment;
     const kept = [];

@@ -95,6 +95,9 @@ describe('models of the studio', () => {
       expect((await studio.hubFiles('org/odd')).map(({ path }) => path)).toEqual(['odd-f32.gguf']);
       const model = await studio.openModel({ kind: 'hub', id: 'org/odd', file: 'odd-f32.gguf' }, ignore);
       expect(model).toMatchObject({ name: 'odd', stored: true, architecture: 'llama' });
+      const requests = await studio.requests();
+      expect(requests.map(({ reason }) => reason)).toContainEqual(expect.stringContaining('odd-f32.gguf'));
+      expect(requests.reduce((sum, { bytes }) => sum + bytes, 0)).toBeGreaterThan(model.bytes);
       await hub.stop();
       expect(await new Studio(profile).openModel({ kind: 'stored', id: model.id }, ignore)).toEqual(model);
     });
