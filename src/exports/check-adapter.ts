@@ -1,4 +1,4 @@
-import { adaptedPaths, loraScale, peftName, type Adapter } from '../core/adapter';
+import { adaptedPaths, loraRank, loraScale, peftName, type Adapter, type AdapterTensor } from '../core/adapter';
 import type { WeightsReport } from '../core/certificate';
 import { ExportError } from '../core/errors';
 
@@ -7,8 +7,8 @@ const LIMIT = 2 ** -21;
 
 /**
  * Compares an adapter that was read again with the one that was trained: the same modules, A and row lengths bit for bit, and
- * scale · B, since forms with one alpha for all modules carry a module's own in B. Throws an ExportError naming the first tensor
- * that differs.
+ * scale · B, since forms with one alpha for all modules carry a module's own in B. Ranks beyond a module's own must be zeros,
+ * with which forms of one rank fill up. Throws an ExportError naming the first tensor that differs.
  */
 export function checkAdapterTensors(trained: Adapter, found: Adapter): WeightsReport {
   const report: WeightsReport = { tensors: 0, exact: 0, rounded: [] };
@@ -26,11 +26,20 @@ export function checkAdapterTensors(trained: Adapter, found: Adapter): WeightsRe
   for (const path of paths) {
     const [a, b] = [peftName(path, 'A'), peftName(path, 'B')];
     const scales: [number, number] = [loraScale(trained.config, path), loraScale(found.config, path)];
-    compare(a, trained.tensors.get(a)?.data, found.tensors.get(a)?.data, [1, 1]);
-    compare(b, trained.tensors.get(b)?.data, found.tensors.get(b)?.data, Math.abs(scales[0] / scales[1] - 1) < 1e-12 ? [1, 1] : scales);
+    const rank = loraRank(trained.config, path);
+    compare(a, trained.tensors.get(a)?.data, ofRank(found.tensors.get(a), 0, rank), [1, 1]);
+    compare(b, trained.tensors.get(b)?.data, ofRank(found.tensors.get(b), 1, rank), Math.abs(scales[0] / scales[1] - 1) < 1e-12 ? [1, 1] : scales);
     if (trained.config.use_dora) compare(`${path}.lora_magnitude_vector`, trained.magnitudes.get(path), found.magnitudes.get(path), [1, 1]);
   }
   return report;
+}
+
+/** A tensor's values up to a rank, which runs along dimension `ranks`; undefined where it has fewer, or others than zeros beyond. */
+function ofRank(tensor: AdapterTensor | undefined, ranks: 0 | 1, rank: number): Float32Array | undefined {
+  if (!tensor || tensor.shape[ranks] < rank) return undefined;
+  const [, columns] = tensor.shape;
+  const within = (_: number, i: number): boolean => (ranks === 0 ? Math.floor(i / columns) : i % columns) < rank;
+  return tensor.data.some((value, i) => value !== 0 && !within(value, i)) ? undefined : tensor.data.filter(within);
 }
 
 function noteRounded(report: WeightsReport, worst: string, error: number): void {
