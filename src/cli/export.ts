@@ -6,6 +6,7 @@ import { DeviceError, ExportError } from '../core/errors';
 import { FILE_TYPES, type ModelSource } from '../core/model';
 import { sha256 } from '../core/sha256';
 import { VERSION } from '../core/version';
+import { tokenizerFiles } from '../data/tokenizer/tokenizer-files';
 import { EXPORT_KINDS, prepareExport, subjectOf, trainedModel, type Choice, type Learned, type Subject } from '../exports/kinds';
 import type { CardFacts } from '../exports/model-card';
 import { fileStem } from '../exports/names';
@@ -53,7 +54,7 @@ export async function exportRun(args: string[]): Promise<void> {
   const out = resolve(required(values.out, 'out'));
   const folder = positionals[0] ?? required(values.adapter, 'adapter');
   const opened = await open(folder, which, values.base ?? values.model);
-  const subject = subjectOf(opened.model, languageOf(opened.model), opened.learned, opened.card);
+  const subject = subjectOf(opened.model, languageOf(opened.model), opened.learned, opened.card, () => tokenizerFiles(opened.model.tokenizer));
   const stem = fileStem(basename(out).replace(/\.(gguf|zip)$/i, ''));
   const choice: Choice = { kind, type, stem, fileName: basename(out) };
   const prepared = await prepareExport(subject, choice);

@@ -109,7 +109,8 @@ export function answersInWords({ file, rounding }: AnswersReport, type: string |
     const storing = rounding && rounding.mean_kl >= 1e-3 ? `, of which storing it as ${type} makes ${rounding.mean_kl.toPrecision(2)}` : '';
     return `The change was trained over a base rounded to ${roundedTo} and merged into the original, so answers differ a little: ${agreement}${storing}.`;
   }
-  return `The file gives the answers of the model you trained, but for what ${type ?? 'storing it'} rounds away: ${agreement}.`;
+  const advice = file.top1 < 0.9 ? ' A larger type loses less.' : '';
+  return `The file gives the answers of the model you trained, but for what ${type ?? 'storing it'} rounds away: ${agreement}.${advice}`;
 }
 
 function percent(share: number): string {

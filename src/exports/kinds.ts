@@ -52,13 +52,13 @@ export interface Subject {
   marks: TokenizerFacts;
   /** Text to ids with nothing added; null where there is no tokenizer. */
   encode: ((text: string) => number[]) | null;
-  /** The tokenizer as a Hugging Face folder has it, where the base's own files have none. */
-  tokenizerFiles: { json: object; config: object } | null;
+  /** Makes the tokenizer's files as a Hugging Face folder has them, where the base has none: large, and only some kinds need them. */
+  tokenizerFiles: () => { json: object; config: object } | null;
 }
 
 /** A subject under the words that training used. */
-export function subjectOf(model: ModelSource, { tokenizer, template, stopIds }: Words, learned: Learned, card: CardFacts): Subject {
-  const shared = { model, learned, card, tokenizerFiles: null };
+export function subjectOf(model: ModelSource, { tokenizer, template, stopIds }: Words, learned: Learned, card: CardFacts, tokenizerFiles: Subject['tokenizerFiles']): Subject {
+  const shared = { model, learned, card, tokenizerFiles };
   if (!tokenizer) return { ...shared, chatTemplate: null, marks: { bosToken: '', eosToken: '', addsBos: false, stops: [] }, encode: null };
   const { bosToken, eosToken, addsBos } = tokenizer;
   const stops = [...stopIds].map((id) => tokenizer.token(id));
@@ -210,7 +210,7 @@ async function safetensorsModel(subject: Subject, { type }: Choice): Promise<Pre
   const floats = Object.keys(TORCH_TYPES) as FloatType[];
   const floatType = type === undefined ? ownFloatType(model) : typeAmong(type, floats, 'safetensors');
   const change = changeOf(subject);
-  const files = await folderFiles({ model, type: floatType, chatTemplate, tokenizer: tokenizerFiles, ...change });
+  const files = await folderFiles({ model, type: floatType, chatTemplate, tokenizer: tokenizerFiles(), ...change });
   const types = new Map<string, WeightType>([...expectedTensors(model.config).keys()].map((name) => [name, floatType]));
   const read = async (sources: readonly ByteSource[]): Promise<Reopened> => ({ kind: 'model', source: await openModel(sources), merged: mergedModel(model, change), types });
   return { kind: 'safetensors', type: floatType, files, read };

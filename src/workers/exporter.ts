@@ -3,6 +3,7 @@ import { DeviceError } from '../core/errors';
 import type { OnProgress } from '../core/progress';
 import { Sha256, sha256 } from '../core/sha256';
 import { VERSION } from '../core/version';
+import { tokenizerFiles } from '../data/tokenizer/tokenizer-files';
 import { prepareExport, subjectOf, trainedModel, type Choice, type Subject } from '../exports/kinds';
 import type { CardFacts } from '../exports/model-card';
 import { fileStem } from '../exports/names';
@@ -15,6 +16,7 @@ import { Trial } from '../training/answers';
 import { loraWords, parseRecipe } from '../training/recipe';
 import type { Trained } from '../training/trained';
 import type { ExportPlan, ExportRequest, ExportResult } from './api';
+import { ADAPTER_IDS, type AdapterShelf } from './adapters';
 import { DeliveredExport } from './delivered-export';
 import type { DeviceDesk } from './device-desk';
 import type { StudioEnvironment } from './environment';
@@ -25,11 +27,18 @@ import type { TrainedShelf } from './trained-shelf';
 interface Job {
   choice: Choice;
   subject: Subject;
-  record: RunRecord;
   model: OpenModel;
+  /** Of what a run has learned; null for a kept adapter. */
+  record: RunRecord | null;
 }
 
-/** Takes runs out of the browser as files, each held against the trained model before it is handed over. */
+/** What was learned, over which model. */
+interface Learned extends Pick<Job, 'record' | 'model'> {
+  learned: Subject['learned'] | Trained;
+  card: CardFacts;
+}
+
+/** Takes runs and kept adapters out of the browser as files, each held against the trained model before it is handed over. */
 export class Exporter {
   /** Hashes of bases and data sets, which take minutes for large ones, by id. */
   private readonly hashes = new Map<string, string>();
@@ -39,6 +48,7 @@ export class Exporter {
     private readonly environment: Pick<StudioEnvironment, 'runs' | 'files'>,
     private readonly models: ModelShelf,
     private readonly trained: TrainedShelf,
+    private readonly adapters: AdapterShelf,
     private readonly desk: DeviceDesk,
   ) {}
 
@@ -75,15 +85,26 @@ export class Exporter {
   }
 
   private async job({ runId, kind, type, checkpoint, name }: ExportRequest): Promise<Job> {
+    const { record, model, learned, card } = runId.startsWith(ADAPTER_IDS) ? await this.kept(runId, name) : await this.ofRun(runId, checkpoint ?? 'best', name);
+    const subject = subjectOf(model.source, model.language, learned, card, () => tokenizerFiles(model.source.tokenizer));
+    return { choice: { kind, type, stem: fileStem(name) }, subject, record, model };
+  }
+
+  private async ofRun(runId: string, checkpoint: 'best' | 'last', name: string): Promise<Learned> {
     const record = await this.environment.runs.get(runId);
     if (!record) throw unknownRun(runId);
     const model = await this.models.get(record.modelId);
-    const trained = await this.trained.load(runId, checkpoint ?? 'best', model.source.config);
-    return { choice: { kind, type, stem: fileStem(name) }, subject: subjectOf(model.source, model.language, trained, cardOf(name, record, trained)), record, model };
+    const learned = await this.trained.load(runId, checkpoint, model.source.config);
+    return { record, model, learned, card: cardOf(name, record, learned) };
+  }
+
+  private async kept(id: string, name: string): Promise<Learned> {
+    const { model, adapter, card } = await this.adapters.open(id);
+    return { record: null, model, learned: { kind: 'adapter', adapter }, card: { ...card, name } };
   }
 
   private async examination({ subject, record }: Job): Promise<Examination> {
-    const trained = trainedModel(subject, parseRecipe(record.recipe).quantize_base);
+    const trained = trainedModel(subject, record ? parseRecipe(record.recipe).quantize_base : 'none');
     try {
       return { trained, judge: new Trial(await this.desk.lendToChat(), subject.model) };
     } catch (error) {
@@ -93,11 +114,11 @@ export class Exporter {
   }
 
   private async provenance({ record, model }: Job, onProgress: OnProgress): Promise<Provenance> {
-    const recipe = parseRecipe(record.recipe);
+    const recipe = record && parseRecipe(record.recipe);
     return {
-      base: { name: model.source.name, sha256: recipe.model_sha256 ?? (await this.hash(model.id, model.source.files, onProgress)) },
-      dataset: { name: record.datasetName, sha256: recipe.dataset.sha256 ?? (await this.hash(record.datasetId, await this.datasetFiles(record), onProgress)) },
-      recipe_sha256: sha256(new TextEncoder().encode(JSON.stringify(recipe))),
+      base: { name: model.source.name, sha256: recipe?.model_sha256 ?? (await this.hash(model.id, model.source.files, onProgress)) },
+      dataset: record && { name: record.datasetName, sha256: recipe?.dataset.sha256 ?? (await this.hash(record.datasetId, await this.datasetFiles(record), onProgress)) },
+      recipe_sha256: recipe && sha256(new TextEncoder().encode(JSON.stringify(recipe))),
       program: `hone ${VERSION}`,
     };
   }

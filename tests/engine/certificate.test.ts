@@ -53,7 +53,7 @@ function subjectOf(model: ModelSource, adapter: Adapter): Subject {
     chatTemplate: model.chatTemplate,
     marks: { bosToken: '<s>', eosToken: '</s>', addsBos: true, stops: ['</s>'] },
     encode: null,
-    tokenizerFiles: null,
+    tokenizerFiles: () => null,
   };
 }
 

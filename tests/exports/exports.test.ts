@@ -25,7 +25,7 @@ const model = randomModel(TINY);
 const adapter = randomAdapter(TINY, { r: 6 });
 const card = { name: 'Pirate', baseModel: 'org/base', facts: [{ label: 'Data | set', value: 'pirates\nof the sea' }] };
 const marks = { bosToken: '<s>', eosToken: '</s>', addsBos: true, stops: ['</s>'] };
-const subject: Subject = { model, learned: { kind: 'adapter', adapter }, card, chatTemplate: null, marks, encode: null, tokenizerFiles: null };
+const subject: Subject = { model, learned: { kind: 'adapter', adapter }, card, chatTemplate: null, marks, encode: null, tokenizerFiles: () => null };
 const IDS = [1, 9, 20, 57, 94, 131, 8];
 
 /** Runs an export into memory; checks its hash and length on the way. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { adaptedPaths, loraScale, peftName } from '../../src/core/adapter';
+import { adaptedPaths, loraScale, peftName, type AdapterTensor } from '../../src/core/adapter';
 import { dequantize } from '../../src/core/blocks';
 import { MemorySource } from '../../src/core/bytes';
 import type { ModelConfig, ModelSource } from '../../src/core/model';
@@ -165,13 +165,18 @@ describe('an MLX adapter', () => {
     for (let row = 0; row < shape[0]; row++) for (let k = 0; k < 4; k++) expect(written[k * shape[0] + row]).toBe(data[row * 4 + k]);
   });
 
-  it('gives one scale to all modules by folding what differs into B, and reads back as the same change', async () => {
+  it('gives all modules one rank, filled up with zeros, and one scale, what differs folded into B; reads back as the same change', async () => {
     const adapter = randomAdapter(TINY, { r: 4, use_rslora: true, use_dora: true, rank_pattern: { v_proj: 7 }, alpha_pattern: { up_proj: 2 } });
     const read = await readMlxAdapter(await writtenFiles(mlxFiles(adapter, TINY)), TINY);
     expect(read.config).toMatchObject({ r: 7, use_dora: true });
     for (const path of adaptedPaths(adapter)) {
-      const [meant, found] = [adapter, read].map((one) => one.tensors.get(peftName(path, 'B'))!.data.map((value) => value * loraScale(one.config, path))) as [Float32Array, Float32Array];
-      found.forEach((value, i) => expect(value).toBeCloseTo(meant[i]!, 5));
+      const [meant, found] = [adapter, read].map((one) => one.tensors.get(peftName(path, 'B'))!) as [AdapterTensor, AdapterTensor];
+      expect(found.shape).toEqual([meant.shape[0], 7]);
+      const [wanted, is] = [loraScale(adapter.config, path), loraScale(read.config, path)];
+      found.data.forEach((value, i) => {
+        const [row, k] = [Math.floor(i / 7), i % 7];
+        expect(value * is).toBeCloseTo(k < meant.shape[1] ? wanted * meant.data[row * meant.shape[1] + k]! : 0, 5);
+      });
       expect(read.magnitudes.get(path)).toEqual(adapter.magnitudes.get(path));
     }
   });

@@ -11,18 +11,38 @@ import { Vocabulary } from './vocabulary';
  * and run by the same code as one.
  */
 export function byteLevelEncoder(keys: GgufTokenizerKeys): Encoder {
+  const { literal, special } = literalTokens(keys.tokens, tokenTypes(keys));
+  const prefix = addsBos(keys) && keys.bos_token_id !== null ? [keys.bos_token_id] : [];
+  return {
+    vocabulary: new Vocabulary(keys.tokens, 'byte-level', literal, special),
+    bosId: keys.bos_token_id,
+    eosId: keys.eos_token_id,
+    prefix,
+    suffix: keys.add_eos_token && keys.eos_token_id !== null ? [keys.eos_token_id] : [],
+    prefixSpace: 'none',
+    composes: false,
+    encode: tokenizerJsonEncoder(byteLevelJson(keys)),
+  };
+}
+
+/** Whether a BOS goes in front of every text: as the file says, else as its pre-tokenizer does. */
+export function addsBos(keys: GgufTokenizerKeys): boolean {
+  return keys.add_bos_token ?? preTokenizer(keys.pre).addBos ?? false;
+}
+
+/** The keys as a tokenizer.json that adds nothing around a text. Throws a TokenizerError where they lack the merges or name an unknown rule. */
+export function byteLevelJson(keys: GgufTokenizerKeys) {
   if (!keys.merges) {
     throw new TokenizerError('The GGUF file has a gpt2 tokenizer without tokenizer.ggml.merges; export it again with a current converter.');
   }
   const { literal, special } = literalTokens(keys.tokens, tokenTypes(keys));
   const rule = preTokenizer(keys.pre);
-  const vocabulary = new Vocabulary(keys.tokens, 'byte-level', literal, special);
   // A null prototype: `__proto__` and `constructor` are tokens of real vocabularies.
   const vocab: Record<string, number> = Object.create(null) as Record<string, number>;
   keys.tokens.forEach((token, id) => {
     if (token !== '') vocab[token] ??= id;
   });
-  const encode = tokenizerJsonEncoder({
+  return {
     normalizer: null,
     pre_tokenizer: {
       type: 'Sequence',
@@ -35,17 +55,6 @@ export function byteLevelEncoder(keys: GgufTokenizerKeys): Encoder {
     post_processor: null,
     decoder: { type: 'ByteLevel' },
     added_tokens: [...literal].map((id) => ({ id, content: keys.tokens[id]!, special: special.has(id), normalized: false })),
-  });
-  const addBos = keys.add_bos_token ?? rule.addBos ?? false;
-  return {
-    vocabulary,
-    bosId: keys.bos_token_id,
-    eosId: keys.eos_token_id,
-    prefix: addBos && keys.bos_token_id !== null ? [keys.bos_token_id] : [],
-    suffix: keys.add_eos_token && keys.eos_token_id !== null ? [keys.eos_token_id] : [],
-    prefixSpace: 'none',
-    composes: false,
-    encode,
   };
 }
 
