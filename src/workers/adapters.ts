@@ -2,13 +2,11 @@ import type { Adapter, LoraConfig } from '../core/adapter';
 import { BlobSource, MemorySource, type ByteSource } from '../core/bytes';
 import { ExportError, ModelError, StorageError } from '../core/errors';
 import { Sha256 } from '../core/sha256';
-import { exportGgufAdapter } from '../exports/gguf-adapter';
 import { mergeAdapters } from '../exports/merge-adapters';
+import type { CardFacts } from '../exports/model-card';
 import { peftFiles } from '../exports/peft';
-import { writeZip } from '../exports/zip';
 import { readAdapter } from '../formats/adapter';
 import { baseName, readJson } from '../safetensors/json';
-import { BlobSink } from '../storage/sinks';
 import type { RunRecord } from '../storage/runs';
 import { parseRecipe } from '../training/recipe';
 import type { AdapterSummary } from './api';
@@ -106,27 +104,11 @@ export class AdapterShelf {
     this.read.clear();
   }
 
-  /** An adapter as one file for other programs. Throws an ExportError where the form has no place for it. */
-  async file(id: string, form: 'peft' | 'gguf-adapter'): Promise<{ fileName: string; blob: Blob }> {
+  /** An adapter with its model, and what a model card says of it. */
+  async open(id: string): Promise<{ model: OpenModel; adapter: Adapter; card: CardFacts }> {
     const summary = await this.find(id);
     const model = await this.models.get(summary.modelId);
-    const { adapter } = await this.load(id, model);
-    const stem = summary.name.replace(/[^\p{L}\p{N}._-]+/gu, '-').replace(/^[-.]+|-+$/g, '') || 'adapter';
-    if (form === 'gguf-adapter') {
-      const sink = new BlobSink();
-      await exportGgufAdapter({ adapter, config: model.source.config, name: summary.name }, sink);
-      return { fileName: `${stem}-lora.gguf`, blob: sink.blob()! };
-    }
-    const entries = [];
-    for (const { name, write } of peftFiles({ adapter, card: cardOf(summary) })) {
-      const sink = new BlobSink();
-      const { sha256 } = await write(sink);
-      entries.push({ name: `${stem}/${name}`, source: new BlobSource(sink.blob()!, name), sha256 });
-    }
-    const zip = new BlobSink('application/zip');
-    await writeZip(entries, zip);
-    await zip.close();
-    return { fileName: `${stem}.zip`, blob: zip.blob()! };
+    return { model, adapter: (await this.load(id, model)).adapter, card: cardOf(summary) };
   }
 
   private async find(id: string): Promise<AdapterSummary> {
@@ -216,7 +198,7 @@ function fingerprint({ config, tensors, magnitudes }: Adapter, modelId: string):
   return hash.hex().slice(0, 32);
 }
 
-function cardOf({ name, modelName, parts }: AdapterSummary): Parameters<typeof peftFiles>[0]['card'] {
+function cardOf({ name, modelName, parts }: AdapterSummary): CardFacts {
   return { name, baseModel: modelName, facts: parts.map((part) => ({ label: part.name, value: `× ${part.weight}` })) };
 }
 

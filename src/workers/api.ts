@@ -248,6 +248,7 @@ export type ExportKind = 'gguf' | 'gguf-adapter' | 'peft' | 'safetensors' | 'mlx
 export type { FileType as MergedType } from '../core/model';
 
 export interface ExportRequest {
+  /** A run's id, or a kept adapter's. */
   runId: string;
   kind: ExportKind;
   /** Of merged weights. safetensors takes F32, F16 and BF16; left out: F16, and for safetensors what the base has. modelfile: with a type the merged model, else the adapter. */
@@ -343,8 +344,6 @@ export interface StudioApi {
   mergeAdapters(parts: { id: string; weight: number }[], name: string): Promise<AdapterSummary>;
   renameAdapter(id: string, name: string): Promise<void>;
   deleteAdapter(id: string): Promise<void>;
-  /** An adapter as a download: a zip of PEFT's files, or a GGUF adapter. */
-  adapterFile(id: string, form: 'peft' | 'gguf-adapter'): Promise<{ fileName: string; blob: Blob }>;
 
   /** `onProgress` hears of weights that are read onto the GPU; nothing is read where they lie there already. */
   generate(request: GenerateRequest, onText: (piece: string) => void, onProgress?: (progress: Progress) => void): Promise<GenerateResult>;

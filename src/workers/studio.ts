@@ -57,7 +57,7 @@ export class Studio implements StudioApi {
     this.adapters = new AdapterShelf(environment, this.models, this.trained);
     this.trainer = new Trainer(environment, this.planner, this.adapters, this.desk);
     this.chat = new Chat(this.models, this.trained, this.adapters, this.desk);
-    this.exporter = new Exporter(environment, this.models, this.trained, this.desk);
+    this.exporter = new Exporter(environment, this.models, this.trained, this.adapters, this.desk);
   }
 
   device(): Promise<DeviceReport> {
@@ -140,9 +140,6 @@ export class Studio implements StudioApi {
   }
   deleteAdapter(id: string): Promise<void> {
     return this.adapters.delete(id);
-  }
-  adapterFile(id: string, form: 'peft' | 'gguf-adapter'): Promise<{ fileName: string; blob: Blob }> {
-    return this.adapters.file(id, form);
   }
 
   generate(request: GenerateRequest, onText: (piece: string) => void, onProgress?: OnProgress): Promise<GenerateResult> {

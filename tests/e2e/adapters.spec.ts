@@ -9,7 +9,7 @@ import { peftFiles } from '../../src/exports/peft';
 import { readConfig } from '../../src/safetensors/config';
 import { ConfigFile } from '../../src/safetensors/json';
 import { randomAdapter } from '../fixtures';
-import { collectErrors, downloaded, expectAccessible, expectNoSidewaysScroll, goTo, goToStep, startRun, waitForEnd } from './studio';
+import { collectErrors, downloaded, expectAccessible, expectNoSidewaysScroll, goTo, goToStep, startRun, waitForEnd, withoutSavePicker } from './studio';
 
 /** A run's adapter and imported ones: kept, tried together, merged, taken out, trained further. */
 test.describe.configure({ mode: 'serial' });
@@ -23,6 +23,7 @@ test.beforeAll(async ({ browser, baseURL }) => {
   context = await browser.newContext({ acceptDownloads: true, baseURL: baseURL!, viewport: { width: 1280, height: 860 } });
   page = await context.newPage();
   errors = collectErrors(page);
+  await withoutSavePicker(page);
 });
 
 test.afterAll(async () => {
@@ -123,15 +124,20 @@ test('two adapters merge into a third that is tried and taken out, and a DoRA is
   await expect(page.getByText(/merged: (1 × pirate \+ 0\.25 × Loud|0\.25 × Loud \+ 1 × pirate)/)).toBeVisible();
 
   const save = async (form: string) => {
-    await page.getByRole('button', { name: 'Save Loud pirate' }).click();
-    const waiting = page.waitForEvent('download');
-    await page.getByRole('button', { name: form }).click();
+    const waiting = page.waitForEvent('download', { timeout: 240_000 });
+    await dialog.getByRole('button', { name: form }).click();
     const download = await waiting;
+    await expect(dialog.getByRole('heading', { name: 'Certificate' })).toBeVisible();
     return { name: download.suggestedFilename(), bytes: await downloaded(download) };
   };
+  await page.getByRole('button', { name: 'Save Loud pirate' }).click();
+  const dialog = page.getByRole('dialog', { name: 'Save Loud pirate' });
   const zip = await save('Save for Python');
-  expect(Object.keys(unzipSync(zip.bytes)).sort()).toEqual(['README.md', 'adapter_config.json', 'adapter_model.safetensors'].map((name) => `Loud-pirate/${name}`));
+  const names = Object.keys(unzipSync(zip.bytes)).map((path) => path.split('/').at(-1));
+  expect(names).toEqual(expect.arrayContaining(['README.md', 'adapter_config.json', 'adapter_model.safetensors']));
   const file = await save('Save as GGUF');
+  await expectAccessible(page, 'an adapter saved');
+  await dialog.getByRole('button', { name: 'Close' }).click();
   const path = test.info().outputPath(file.name);
   await writeFile(path, file.bytes);
   const { metadata } = await gguf(path, { allowLocalFile: true });

@@ -33,8 +33,8 @@ describe('adapters of the studio', () => {
 
   /** Tensors of an adapter as it comes out of the studio, read without it. */
   async function tensorsOf(id: string): Promise<Adapter> {
-    const { blob } = await studio.adapterFile(id, 'peft');
-    const entries = Object.entries(unzipSync(new Uint8Array(await blob.arrayBuffer())));
+    const { blob } = await studio.runExport({ runId: id, kind: 'peft', name: 'out' }, null, ignore);
+    const entries = Object.entries(unzipSync(new Uint8Array(await blob!.arrayBuffer())));
     return readAdapter(entries.map(([name, bytes]) => new MemorySource(bytes, name)), ODD);
   }
 
@@ -108,22 +108,24 @@ describe('adapters of the studio', () => {
     await expect(studio.mergeAdapters([{ id: a.id, weight: 1 }, { id: b.id, weight: 1 }], 'Both')).rejects.toThrow(/Poet belongs to .*, and the model here is odd/);
   });
 
-  it('gives an adapter out as a GGUF that reads back, and a DoRA only as PEFT', async () => {
+  it('gives an adapter out as a GGUF that reads back, checked, and a DoRA only as PEFT or merged', async () => {
     const a = await studio.importAdapter(await peftFolder(narrow), modelId, 'The poet');
-    const { fileName, blob } = await studio.adapterFile(a.id, 'gguf-adapter');
+    const { fileName, blob, certificate } = await studio.runExport({ runId: a.id, kind: 'gguf-adapter', name: a.name }, null, ignore);
     expect(fileName).toBe('The-poet-lora.gguf');
-    const back = await readAdapter([new MemorySource(new Uint8Array(await blob.arrayBuffer()), fileName)], ODD);
+    expect(certificate).toMatchObject({ kind: 'gguf-adapter', dataset: null, recipe_sha256: null, base: { name: 'odd' } });
+    const back = await readAdapter([new MemorySource(new Uint8Array(await blob!.arrayBuffer()), fileName)], ODD);
     expect([...back.tensors.keys()].sort()).toEqual([...narrow.tensors.keys()].sort());
     const b = await studio.importAdapter(await peftFolder(dora), modelId, 'Heavy');
-    await expect(studio.adapterFile(b.id, 'gguf-adapter')).rejects.toThrow('Heavy is a DoRA');
+    await expect(studio.planExport({ runId: b.id, kind: 'gguf-adapter', name: b.name })).rejects.toThrow('Heavy is a DoRA');
     expect((await tensorsOf(b.id)).magnitudes).toEqual(dora.magnitudes);
+    expect((await studio.planExport({ runId: b.id, kind: 'gguf', name: b.name })).fileName).toBe('Heavy-F16.gguf');
   });
 
   it('forgets a deleted adapter, and says so to whoever still asks for it', async () => {
     const { id } = await studio.importAdapter(await peftFolder(wide), modelId);
     await studio.deleteAdapter(id);
     expect(await studio.listAdapters()).toEqual([]);
-    await expect(studio.adapterFile(id, 'peft')).rejects.toThrow('not kept in this browser any more');
-    await expect(studio.adapterFile('run:nowhere', 'peft')).rejects.toThrow('not kept in this browser any more');
+    await expect(studio.planExport({ runId: id, kind: 'peft', name: 'out' })).rejects.toThrow('not kept in this browser any more');
+    await expect(studio.mergeAdapters([{ id: 'run:nowhere', weight: 1 }, { id, weight: 1 }], 'x')).rejects.toThrow('not kept in this browser any more');
   });
 });

@@ -1,5 +1,4 @@
 import type { AdapterSummary } from '../../workers/api';
-import { saveFile } from '../save-file';
 import { storage } from './storage.svelte';
 import { studio, toFailure, type Failure } from './studio';
 
@@ -38,12 +37,6 @@ class Adapters {
 
   remove(id: string): Promise<void> {
     return this.changed(studio.deleteAdapter(id));
-  }
-
-  /** Hands an adapter to the browser's downloads. */
-  async save(id: string, form: 'peft' | 'gguf-adapter'): Promise<void> {
-    const { fileName, blob } = await studio.adapterFile(id, form);
-    saveFile(fileName, blob);
   }
 
   private async changed<T>(call: Promise<T>): Promise<T> {
