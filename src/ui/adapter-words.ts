@@ -1,4 +1,5 @@
 import type { AdapterSummary, AdapterUse, Recipe } from '../workers/api';
+import { formatAgo } from './format';
 
 type LoraRecipe = NonNullable<Recipe['lora']>;
 
@@ -15,6 +16,11 @@ export function originWords({ origin, madeFor, modelName, parts }: Pick<AdapterS
   if (origin === 'run') return 'trained here';
   if (origin === 'merged') return `merged: ${parts.map(({ name, weight }) => `${formatStrength(weight)} × ${name}`).join(' + ')}`;
   return madeFor !== null && madeFor !== modelName ? `imported, made for ${madeFor}` : 'imported';
+}
+
+/** Names for a list to choose from: those that several share are told apart by their age. */
+export function distinctName({ name, createdAt }: Pick<AdapterSummary, 'name' | 'createdAt'>, list: readonly Pick<AdapterSummary, 'name'>[]): string {
+  return list.filter((other) => other.name === name).length > 1 ? `${name}, ${formatAgo(createdAt)}` : name;
 }
 
 /** An adapter's size in words: "size 16", "sizes up to 16 (DoRA)". */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { disagreement, followAdapter, formatStrength, originWords, sizeWords, useOf, workWords } from '../../src/ui/adapter-words';
+import { disagreement, distinctName, followAdapter, formatStrength, originWords, sizeWords, useOf, workWords } from '../../src/ui/adapter-words';
 import { readRecipeLink, recipeLink } from '../../src/ui/recipe-link';
 import { parseRecipe, PROJECTIONS, type AdapterSummary, type Recipe } from '../../src/workers/api';
 
@@ -19,6 +19,11 @@ describe('words about adapters', () => {
     expect(originWords({ ...about, origin: 'imported', madeFor: 'odd' })).toBe('imported');
     expect(originWords({ ...about, origin: 'imported', madeFor: 'org/model' })).toBe('imported, made for org/model');
     expect(originWords({ ...about, origin: 'merged', parts: [{ name: 'A', weight: 0.7 }, { name: 'B', weight: -0.30000000004 }] })).toBe('merged: 0.7 × A + -0.3 × B');
+  });
+
+  it('tell those of the same name apart', () => {
+    const list = [{ name: 'Demo', createdAt: Date.now() }, { name: 'Demo', createdAt: Date.now() - 3_600_000 }, { name: 'Poet', createdAt: 0 }];
+    expect(list.map((one) => distinctName(one, list))).toEqual(['Demo, just now', 'Demo, 1 hour ago', 'Poet']);
   });
 
   it('say how large one is', () => {
