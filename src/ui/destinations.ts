@@ -31,7 +31,7 @@ export interface ModelType {
 
 /** Types of GGUF files, those that most people want first. */
 export const GGUF_TYPES: readonly ModelType[] = [
-  { type: 'Q8_0', note: 'near exact, half the size of F16', usual: true },
+  { type: 'Q8_0', note: 'near exact', usual: true },
   { type: 'Q4_K_M', note: 'small, good', usual: true },
   { type: 'F16', note: 'half precision, for converting further', usual: true },
   { type: 'Q6_K', note: 'very close' },

@@ -5,7 +5,7 @@ import { checkpointBytes, requireCheckpointRoom } from '../storage/checkpoints';
 import type { Release } from '../storage/lock';
 import { newRun, type RunRecord } from '../storage/runs';
 import { TrainingControl, type TrainingEvent } from '../training/events';
-import { parseRecipe, type Recipe, type RecipeInput } from '../training/recipe';
+import { parseRecipe, type RecipeInput } from '../training/recipe';
 import { RunRecorder } from '../training/recorder';
 import { startingAdapter } from '../training/starting-adapter';
 import { train, type TrainingOutcome } from '../training/train';
@@ -286,5 +286,6 @@ function newRecord(id: string, name: string, { recipe, model, prepared }: Prepar
 }
 
 function summaryOf(record: RunRecord): RunSummary {
-  return { ...record, recipe: record.recipe as Recipe, drift: record.drift ?? null };
+  // A run of an earlier version has no word on settings that came later: their defaults held.
+  return { ...record, recipe: parseRecipe(record.recipe), drift: record.drift ?? null };
 }
