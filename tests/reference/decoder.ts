@@ -159,14 +159,11 @@ async function attentionBlock(reference: Reference, x: Float64Array, layer: numb
   const { num_attention_heads: H, num_key_value_heads: K, head_dim: D } = config;
   const at = `model.layers.${layer}.self_attn.`;
   const { fused, headNorms } = differences(config);
-  let [q, k, v] = [x, x, x];
-  if (fused) {
-    const all = await reference.project(x, `${at}qkv_proj`);
-    const width = (H + 2 * K) * D;
-    [q, k, v] = [columns(all, width, 0, H * D), columns(all, width, H * D, (H + K) * D), columns(all, width, (H + K) * D, width)];
-  } else {
-    [q, k, v] = [await reference.project(x, `${at}q_proj`), await reference.project(x, `${at}k_proj`), await reference.project(x, `${at}v_proj`)];
-  }
+  const all = fused ? await reference.project(x, `${at}qkv_proj`) : null;
+  const width = (H + 2 * K) * D;
+  let q = all ? columns(all, width, 0, H * D) : await reference.project(x, `${at}q_proj`);
+  let k = all ? columns(all, width, H * D, (H + K) * D) : await reference.project(x, `${at}k_proj`);
+  const v = all ? columns(all, width, (H + K) * D, width) : await reference.project(x, `${at}v_proj`);
   if (headNorms) [q, k] = [await reference.norm(q, `${at}q_norm.weight`), await reference.norm(k, `${at}k_norm.weight`)];
   rotate(q, H, config, layer);
   rotate(k, K, config, layer);

@@ -54,8 +54,7 @@ describe('a config.json', () => {
   });
 
   it('of Gemma 2 alternates windows and names its caps', async () => {
-    const { model_type: _, ...model } = { model_type: '', ...SIZES };
-    const gemma = await open({ ...model, model_type: 'gemma2', hidden_activation: 'gelu_pytorch_tanh', hidden_act: 'gelu', sliding_window: 8, query_pre_attn_scalar: 24 }, 'gemma2');
+    const gemma = await open({ ...SIZES, model_type: 'gemma2', hidden_activation: 'gelu_pytorch_tanh', hidden_act: 'gelu', sliding_window: 8, query_pre_attn_scalar: 24 }, 'gemma2');
     expect(attention(gemma).map(({ window }) => window)).toEqual([8, null, 8, null]);
     expect(gemma.config).toMatchObject({ attn_logit_softcapping: 50, final_logit_softcapping: 30, query_pre_attn_scalar: 24 });
   });
