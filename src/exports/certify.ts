@@ -103,10 +103,13 @@ function refuseBeyond(difference: AnswerDifference, limit: number, what: string)
 /** The answers' part of a certificate's words. */
 export function answersInWords({ file, rounding }: AnswersReport, type: string | null, roundedTo: string | null): string {
   // A near tie may turn where nothing else changes.
-  if (file.mean_kl < 1e-3 && file.top1 >= 0.97) return 'The file gives the same answers as the model you trained.';
+  if (file.mean_kl < 1e-3 && file.top1 >= 0.97) {
+    const over = roundedTo && !rounding ? ` It was trained over a base rounded to ${roundedTo}; over the original its answers differ a little.` : '';
+    return `The file gives the same answers as the model you trained.${over}`;
+  }
   const agreement = `the likeliest next token is the same in ${percent(file.top1)} of ${file.places} places (mean KL ${file.mean_kl.toPrecision(2)})`;
   if (roundedTo) {
-    const storing = rounding && rounding.mean_kl >= 1e-3 ? `, of which storing it as ${type} makes ${rounding.mean_kl.toPrecision(2)}` : '';
+    const storing = rounding && rounding.mean_kl >= 1e-3 ? `; storing it as ${type} would by itself make ${rounding.mean_kl.toPrecision(2)}` : '';
     return `The change was trained over a base rounded to ${roundedTo} and merged into the original, so answers differ a little: ${agreement}${storing}.`;
   }
   const advice = file.top1 < 0.9 ? ' A larger type loses less.' : '';

@@ -11,7 +11,8 @@ import type { Prepared, Reopened } from './kinds';
 
 /** Where an export's files go: under names that no reader takes for whole until they are published. */
 export interface Destination {
-  create: (name: string) => Promise<ByteSink>;
+  /** `bytes`: how many will be written. */
+  create: (name: string, bytes: number) => Promise<ByteSink>;
   /** What was written, opened anew. */
   open: (name: string) => Promise<ByteSource>;
   /** Gives the files their own names, with the certificate beside them. */
@@ -79,7 +80,7 @@ async function writeFiles({ files }: Prepared, destination: Destination, onProgr
   const written: CertifiedFile[] = [];
   let before = 0;
   for (const { name, bytes: expected, write } of files) {
-    const { bytes, sha256 } = await write(await destination.create(name), (done) => onProgress({ label: 'Writing', done: before + done, total, unit: 'bytes' }));
+    const { bytes, sha256 } = await write(await destination.create(name, expected), (done) => onProgress({ label: 'Writing', done: before + done, total, unit: 'bytes' }));
     if (bytes !== expected) throw new ExportError(`${name} has ${bytes} bytes, and ${expected} were announced; please report this with the model's name.`);
     before += bytes;
     written.push({ name, bytes, sha256 });

@@ -6,8 +6,8 @@ import type { Destination } from '../exports/write-export';
 import { writeZip } from '../exports/zip';
 import type { FileStore } from '../storage/files';
 
-/** Group of the browser's files in which exports wait for their certificate; one export at a time. */
-const EXPORT_GROUP = 'export:waiting';
+/** Begins the groups of the browser's files in which exports wait for their certificate. */
+export const EXPORT_IDS = 'export:';
 
 /**
  * An export in the browser: written among its private files, read again from there, and once certified copied to where the
@@ -19,22 +19,24 @@ export class DeliveredExport implements Destination {
 
   private constructor(
     private readonly files: FileStore,
+    private readonly group: string,
     private readonly sink: ByteSink,
     private readonly oneFile: boolean,
   ) {}
 
-  /** Clears away what an export that was killed left behind. */
-  static async start(files: FileStore, sink: ByteSink, oneFile: boolean): Promise<DeliveredExport> {
-    await files.delete(EXPORT_GROUP);
-    return new DeliveredExport(files, sink, oneFile);
+  /** Clears away what an export of the same run that was killed left behind. */
+  static async start(files: FileStore, runId: string, sink: ByteSink, oneFile: boolean): Promise<DeliveredExport> {
+    const group = EXPORT_IDS + runId;
+    await files.delete(group);
+    return new DeliveredExport(files, group, sink, oneFile);
   }
 
-  create(name: string): Promise<ByteSink> {
-    return this.files.write(EXPORT_GROUP, name);
+  create(name: string, bytes: number): Promise<ByteSink> {
+    return this.files.write(this.group, name, { total: bytes });
   }
 
   open(name: string): Promise<ByteSource> {
-    return this.files.open(EXPORT_GROUP, name);
+    return this.files.open(this.group, name);
   }
 
   async publish({ files }: Certificate): Promise<void> {
@@ -43,11 +45,11 @@ export class DeliveredExport implements Destination {
     else await writeZip(await Promise.all(files.map(async ({ name, sha256 }) => ({ name, sha256, source: await this.open(name) }))), out);
     await this.sink.close();
     this.delivered = out.written();
-    await this.files.delete(EXPORT_GROUP);
+    await this.files.delete(this.group);
   }
 
   /** The sink is aborted by whoever opened it. */
   discard(): Promise<void> {
-    return this.files.delete(EXPORT_GROUP);
+    return this.files.delete(this.group);
   }
 }

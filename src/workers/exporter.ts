@@ -71,7 +71,7 @@ export class Exporter {
     try {
       const job = await this.job(request);
       const prepared = await prepareExport(job.subject, job.choice);
-      const delivery = await DeliveredExport.start(this.environment.files, sink, isOneFile(prepared));
+      const delivery = await DeliveredExport.start(this.environment.files, request.runId, sink, isOneFile(prepared));
       const certificate = await writeExport(prepared, delivery, await this.examination(job), await this.provenance(job, onProgress), onProgress);
       const { fileName } = planExport(job.subject, job.choice, prepared);
       const delivered = delivery.delivered!;

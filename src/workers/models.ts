@@ -12,6 +12,7 @@ import { downloadModel, listHubFiles } from '../storage/hub-files';
 import { languageOf, type Language } from '../training/prepare';
 import { ADAPTER_IDS } from './adapters';
 import { DATASET_IDS } from './datasets';
+import { EXPORT_IDS } from './delivered-export';
 import type { HubFile, ModelInput, ModelSummary } from './api';
 import type { StudioEnvironment } from './environment';
 
@@ -84,7 +85,7 @@ export class ModelShelf {
     for (const { group, bytes } of await this.environment.files.list()) groups.set(group, (groups.get(group) ?? 0) + bytes);
     return [...groups]
       .filter(([id]) => !id.startsWith(DATASET_IDS) && !id.startsWith(ADAPTER_IDS))
-      .map(([id, bytes]) => ({ id, name: names.get(id) ?? `${id.replace(/^\w+:/, '')}, not whole`, bytes }));
+      .map(([id, bytes]) => ({ id, name: names.get(id) ?? (id.startsWith(EXPORT_IDS) ? 'An export that did not end' : `${id.replace(/^\w+:/, '')}, not whole`), bytes }));
   }
 
   async delete(id: string): Promise<void> {

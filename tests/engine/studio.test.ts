@@ -123,13 +123,31 @@ describe('the studio', () => {
     { kind: 'gguf-adapter' as const },
     { kind: 'gguf' as const, type: 'F16' as const },
     { kind: 'gguf' as const, type: 'Q8_0' as const },
-  ])('exports $kind $type as planned, to the byte', async (choice) => {
+    { kind: 'safetensors' as const },
+    { kind: 'mlx' as const },
+    { kind: 'modelfile' as const },
+    { kind: 'lmstudio' as const, type: 'Q8_0' as const },
+  ])('exports $kind $type as planned, to the byte, with a certificate', async (choice) => {
     const request = { runId: id, name: 'numbers', ...choice };
     const plan = await studio.planExport(request);
     const result = await studio.runExport(request, null, ignore);
     expect(result.fileName).toBe(plan.fileName);
     expect(result.bytes).toBe(plan.bytes);
     expect(result.blob!.size).toBe(plan.bytes);
+    const { certificate, sha256 } = result;
+    expect(certificate.words).toMatch(/^The file gives the (same )?answers/);
+    expect(certificate.archive ?? certificate.files[0]).toEqual({ name: result.fileName, bytes: result.bytes, sha256 });
+    expect([certificate.base.sha256, certificate.dataset!.sha256, certificate.recipe_sha256]).toEqual(Array(3).fill(expect.stringMatching(/^[0-9a-f]{64}$/)));
+    // What waited for its certificate is gone.
+    expect((await profile.files.list()).filter(({ group }) => group.startsWith('export:'))).toEqual([]);
+  });
+
+  it('keeps nothing of an export that has no room to be checked in', async () => {
+    const before = await profile.files.list();
+    profile.medium.room = 1000;
+    await expect(studio.runExport({ runId: id, name: 'numbers', kind: 'gguf', type: 'F16' }, null, ignore)).rejects.toThrow(/^numbers-F16\.gguf needs .* are free\. Nothing was lost\./);
+    profile.medium.room = null;
+    expect(await profile.files.list()).toEqual(before);
   });
 
   it('opens its own merged model again, with tokenizer and template', async () => {
