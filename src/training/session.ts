@@ -226,6 +226,7 @@ export class TrainingSession {
     queue.writeBuffer(positions.buffer, 0, batch.positions as Uint32Array<ArrayBuffer>);
     queue.writeBuffer(starts.buffer, 0, batch.starts as Uint32Array<ArrayBuffer>);
     queue.writeBuffer(ends.buffer, 0, batch.ends as Uint32Array<ArrayBuffer>);
+    this.ropes.fit(this.gpu!, batch.positions);
     this.lossRows.upload(queue, batch.targets);
   }
 
