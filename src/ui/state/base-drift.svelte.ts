@@ -1,6 +1,8 @@
 import { proxy } from 'comlink';
 import { SvelteMap } from 'svelte/reactivity';
 import type { Drift, Progress, Recipe } from '../../workers/api';
+import { driftWords } from '../drift';
+import { announcer } from './announcer.svelte';
 import { studio, toFailure, type Failure } from './studio';
 
 /** What quantising a base costs on the rows of the draft on screen, as far as it was measured in this session. */
@@ -22,7 +24,9 @@ class BaseDrift {
       if (this.progress) this.progress = progress;
     };
     try {
-      this.measured.set(keyOf(recipe), await studio.measureDrift(recipe, proxy(report)));
+      const drift = await studio.measureDrift(recipe, proxy(report));
+      this.measured.set(keyOf(recipe), drift);
+      announcer.say(driftWords(drift, recipe.quantize_base));
     } catch (thrown) {
       this.failure = toFailure(thrown);
     } finally {
