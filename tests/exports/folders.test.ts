@@ -5,12 +5,15 @@ import { MemorySource } from '../../src/core/bytes';
 import type { ModelConfig, ModelSource } from '../../src/core/model';
 import { llama3RopeFactors } from '../../src/core/rope';
 import { checkConfigs } from '../../src/exports/check-config';
+import { mergedLayout } from '../../src/exports/gguf-model';
 import { mergedModel } from '../../src/exports/merged';
 import { mlxFiles } from '../../src/exports/mlx';
 import { folderFiles, ownFloatType, shards } from '../../src/exports/safetensors-model';
 import { readMlxAdapter } from '../../src/formats/mlx-adapter';
 import { openModel } from '../../src/formats/open-model';
 import { quantize } from '../../src/gguf/quantize';
+import { readGguf } from '../../src/gguf/reader';
+import { ggufHeader } from '../../src/gguf/writer';
 import { readSafetensors } from '../../src/safetensors/reader';
 import { FAMILY_CONFIGS, TINY, randomAdapter, randomModel, writtenFiles } from '../fixtures';
 
@@ -199,5 +202,22 @@ describe('a type that a base has not', () => {
     const merged = mergedModel(model, { adapter }).tensors.get(name)!;
     const expected = quantize('BF16', dequantize('F32', await merged.readRows(0, 96)));
     expect(Buffer.compare(await again.tensors.get(name)!.readRows(0, 96), expected)).toBe(0);
+  });
+});
+
+describe('a GGUF file of an 8B model', () => {
+  it('has each weight where the ones before it end, past 2^31 and 2^32 bytes', async () => {
+    const config: ModelConfig = { ...TINY, hidden_size: 4096, intermediate_size: 14336, num_hidden_layers: 32, num_attention_heads: 32, num_key_value_heads: 8, head_dim: 128, vocab_size: 128256, rope_factors: null };
+    const { metadata, tensors, bytes } = mergedLayout({ model: { ...model, config, tokenizer: null }, name: 'large', type: 'F16' });
+    const header = ggufHeader(metadata, tensors);
+    const read = (offset: number, length: number): Promise<Uint8Array> => Promise.resolve(header.slice(offset, offset + length));
+    const parsed = await readGguf({ name: 'large.gguf', size: bytes, read });
+    let at = header.byteLength;
+    for (const { offset, bytes: length } of parsed.tensors.values()) {
+      expect(offset).toBe(at);
+      at = offset + Math.ceil(length / 32) * 32;
+    }
+    expect(at).toBe(bytes);
+    expect(bytes).toBeGreaterThan(3 * 2 ** 32);
   });
 });
