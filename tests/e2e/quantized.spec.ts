@@ -42,18 +42,18 @@ test('the base is chosen in 4 bits, and what that costs is measured on the rows 
   await expect(plan).toContainText('held in 4 bits');
   await expect(page.getByRole('radio', { name: 'As it is' }).locator('../..')).toContainText(/Run needs [\d.]+ [kM]B/);
   await page.getByRole('button', { name: 'Measure on my rows' }).click();
-  await expect(page.getByText(/The 4-bit model picks the same next word as the original at \d+(\.\d)?% of \d+ places/)).toBeVisible({ timeout: 120_000 });
+  await expect(page.getByRole('main').getByText(/The 4-bit model picks the same next word as the original at \d+(\.\d)?% of \d+ places/)).toBeVisible({ timeout: 120_000 });
   await expectAccessible(page, 'settings with a measured base');
 });
 
 test('the run measures the same by itself and keeps it', async () => {
-  const before = /at ([\d.]+% of \d+ places in your rows \(mean KL [\d.e-]+\))/.exec(await page.getByText('The 4-bit model picks').innerText())![1]!;
+  const before = /at ([\d.]+% of \d+ places in your rows \(mean KL [\d.e-]+\))/.exec(await page.getByRole('main').getByText('The 4-bit model picks').innerText())![1]!;
   await page.getByRole('complementary', { name: 'Plan' }).getByRole('button', { name: 'Start training' }).click();
   await page.waitForURL(/#\/run\/(?!new-)[^/]+\/train/, { timeout: 240_000 });
   await waitForEnd(page);
-  await expect(page.getByText('The 4-bit model picks')).toContainText(before);
+  await expect(page.getByRole('main').getByText('The 4-bit model picks')).toContainText(before);
   await page.reload();
-  await expect(page.getByText('The 4-bit model picks')).toContainText(before);
+  await expect(page.getByRole('main').getByText('The 4-bit model picks')).toContainText(before);
   await goToStep(page, 'settings');
   await expect(page.getByRole('main')).toContainText(before);
 });
