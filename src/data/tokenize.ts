@@ -19,7 +19,7 @@ export interface TokenizeOptions {
 }
 
 export interface TokenizedDataset {
-  /** Rows with something to learn, cut to `max_length`, in file order. */
+  /** Rows with something to learn (of ready tokens: all), cut to `max_length`, in file order. */
   examples: Example[];
   /** Per example: its tokens and trained tokens before cutting. */
   lengths: { row: number; tokens: number; trained: number }[];
@@ -31,7 +31,7 @@ const ROWS_A_TURN = 256;
 
 /**
  * Turns rows into token ids and labels: chats rendered with the template, loss where `train_on` says, one BOS at most.
- * A row with nothing left to learn is reported and dropped; a DatasetError where that leaves none.
+ * A row with nothing left to learn is reported and, unless its tokens came ready, dropped; a DatasetError where that leaves none.
  */
 export async function tokenizeDataset(
   dataset: Pick<Dataset, 'name' | 'rows'>,
@@ -45,14 +45,14 @@ export async function tokenizeDataset(
   for (let i = 0; i < total; i++) {
     const row = dataset.rows[i]!;
     const example = tryTokenize(row, tokenizer, template, options, problems);
-    if (example) keep(result, example, options.max_length, problems);
+    if (example) keep(result, row.kind, example, options.max_length, problems);
     if ((i + 1) % ROWS_A_TURN === 0 || i + 1 === total) {
       options.onProgress?.({ label: 'Reading the rows', done: i + 1, total, unit: 'rows' });
       await new Promise((resolve) => setTimeout(resolve));
     }
   }
   result.problems = problems.list();
-  if (result.examples.length === 0) {
+  if (!result.examples.some((example) => trainedTokens(example) > 0)) {
     throw new DatasetError(`${dataset.name} has nothing to learn from: ${result.problems[0]?.message ?? 'it has no rows'}. Correct the rows, or change what is learned.`);
   }
   return result;
@@ -85,7 +85,8 @@ function noteControls(row: number, { tokens, read, marks, running }: RowControls
   named('note', running, 'in running text, a control token, which is read as one');
 }
 
-function keep(result: TokenizedDataset, whole: Example, maxLength: number, problems: ProblemLog): void {
+/** A row of ready tokens keeps its place in its batch even where nothing of it is trained on: such data are taken as they are. */
+function keep(result: TokenizedDataset, kind: Row['kind'], whole: Example, maxLength: number, problems: ProblemLog): void {
   const before = trainedTokens(whole);
   const example = cutExample(whole, maxLength);
   if (whole.input_ids.length > maxLength) {
@@ -93,8 +94,8 @@ function keep(result: TokenizedDataset, whole: Example, maxLength: number, probl
   }
   if (trainedTokens(example) === 0) {
     const why = before === 0 ? 'nothing to learn from' : `nothing to learn from within ${maxLength} tokens`;
-    problems.add('block', whole.row, rowsThat(`has ${why}`, `have ${why}`));
-    return;
+    problems.add(kind === 'tokens' ? 'warn' : 'block', whole.row, rowsThat(`has ${why}`, `have ${why}`));
+    if (kind !== 'tokens') return;
   }
   result.examples.push(example);
   result.lengths.push({ row: whole.row, tokens: whole.input_ids.length, trained: before });

@@ -145,14 +145,14 @@ export class TrainingSession {
 
   /**
    * One optimizer step over its micro-batches (`step` counted from 0). The loss is normalised by the trained
-   * tokens of the whole step. Throws a TrainingError, with the parameters unchanged, where it is not finite.
+   * tokens of the whole step; where there are none, loss and gradient are 0. Throws a TrainingError, with the parameters unchanged, where it is not finite.
    */
   async step(batches: readonly MicroBatch[], step: number, learningRate: number): Promise<StepResult> {
     const trained = batches.reduce((sum, batch) => sum + batch.trained, 0);
-    await this.accumulate(batches, step, 1 / trained);
+    await this.accumulate(batches, step, 1 / Math.max(trained, 1));
     await this.update(step, learningRate);
     const { lossSum, gradNorm, broken } = await this.readState();
-    const loss = lossSum / trained;
+    const loss = lossSum / Math.max(trained, 1);
     if (broken) {
       throw new TrainingError(
         `The loss broke at step ${step + 1} (loss ${loss}, gradient norm ${gradNorm}). The parameters of step ${step} are intact; resume from the last checkpoint with a lower learning rate.`,

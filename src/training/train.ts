@@ -60,7 +60,7 @@ export async function train(job: TrainingJob, gpu: Gpu, control: TrainingControl
   const { recipe } = job;
   const plan = dataPlan(job.train, recipe);
   const totalSteps = stepCount(plan, recipe);
-  const evalBatches = evaluationBatches(job.eval, batching(recipe));
+  const evalBatches = evaluationBatches(job.eval, batching(recipe)).filter(({ trained }) => trained > 0);
   const due = milestones(recipe, totalSteps);
   const onProgress: OnProgress = (progress) => on({ type: 'preparing', progress });
   const isFresh = !job.resume || (await job.checkpoints.list()).length === 0;

@@ -123,6 +123,15 @@ describe.skipIf(!haveVocabularies)('rows as tokens (skipped without ../shared)',
     await expect(tokenizeDataset(dataset, smollm, template, { ...options, max_length: 10 })).rejects.toThrow(/nothing to learn from/);
   });
 
+  it('of ready tokens keep their place in a batch though nothing of them is learned', async () => {
+    const learned = { input_ids: [5, 6, 7], labels: [-100, 6, 7] };
+    const idle = { input_ids: [5, 6], labels: [-100, -100] };
+    const { examples, problems } = await tokenizeDataset(await rows(learned, idle), smollm, template, options);
+    expect(examples.map(({ row }) => row)).toEqual([1, 2]);
+    expect(problems).toEqual([{ severity: 'warn', message: '1 row has nothing to learn from', rows: [2], count: 1 }]);
+    await expect(tokenizeDataset(await rows(idle, idle), smollm, template, options)).rejects.toThrow(/nothing to learn from/);
+  });
+
   it('name the rows that a template refuses', async () => {
     const strict = { template: "{% if messages[0].role == 'system' %}{{ raise_exception('No system messages') }}{% endif %}" + DEFAULT_TEMPLATES.chatml, name: 'model' } as const;
     const dataset = await rows({ messages: turn('a', 'b') }, { messages: [{ role: 'system', content: 's' }, ...turn('c', 'd')] });
