@@ -144,7 +144,8 @@ describe.skipIf(!haveVocabularies)('rows as tokens (skipped without ../shared)',
   it('taken as ready tokens are checked against the vocabulary', async () => {
     const dataset = await rows({ input_ids: [1, 2, 3], labels: [-100, -100, 3] }, { input_ids: [1, 99] }, { input_ids: [1, 2], labels: [-100, -100] });
     const { examples, problems } = await tokenizeDataset(dataset, null, template, { ...options, vocab_size: 50 });
-    expect(examples).toEqual([{ row: 1, input_ids: Int32Array.of(1, 2, 3), labels: Int32Array.of(-100, -100, 3) }]);
+    expect(examples[0]).toEqual({ row: 1, input_ids: Int32Array.of(1, 2, 3), labels: Int32Array.of(-100, -100, 3) });
+    expect(examples.map(({ row }) => row)).toEqual([1, 3]);
     expect(problems.map((problem) => problem.rows)).toEqual([[2], [3]]);
     expect(problems[0]!.message).toContain('token 99 is outside');
   });
