@@ -76,6 +76,9 @@ export const FAMILY_CONFIGS: readonly ModelConfig[] = (() => {
   ];
 })();
 
+/** What tells a config from the others of FAMILY_CONFIGS. */
+export const familyName = ({ model_type, attention_bias }: ModelConfig): string => `${model_type}${attention_bias ? ' with biases' : ''}`;
+
 const gaussian = (random: Random): number => Math.sqrt(-2 * Math.log(1 - random.uniform())) * Math.cos(2 * Math.PI * random.uniform());
 
 /** Float32 values about 0 with a given deviation. */

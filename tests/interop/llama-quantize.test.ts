@@ -8,7 +8,7 @@ import { exportMergedGguf } from '../../src/exports/gguf-model';
 import { quantize } from '../../src/gguf/quantize';
 import { readGguf } from '../../src/gguf/reader';
 import { fileSource } from '../files';
-import { FAMILY_CONFIGS, TINY, fileSink, randomModel, randomValues } from '../fixtures';
+import { FAMILY_CONFIGS, TINY, familyName, fileSink, randomModel, randomValues } from '../fixtures';
 import { ggmlQuantize, hasLlamaQuantize, llamaQuantize } from './llama-quantize';
 
 const TYPES: WeightType[] = ['F16', 'BF16', 'Q8_0', 'Q4_0', 'Q4_1', 'Q5_0', 'Q5_1', 'Q4_K', 'Q5_K', 'Q6_K'];
@@ -75,7 +75,7 @@ const WIDE = { hidden_size: 256, intermediate_size: 320 };
 /** 80 layers are how llama.cpp knows models of 70B; only attn_v's type depends on that, so the rest is small. */
 const MANY = { hidden_size: 256, intermediate_size: 32 };
 const MODELS: [string, ModelConfig, readonly FileType[]][] = [
-  ...FAMILY_CONFIGS.map((config): [string, ModelConfig, readonly FileType[]] => [config.model_type, resized(config, 9), FILE_TYPES]),
+  ...FAMILY_CONFIGS.map((config): [string, ModelConfig, readonly FileType[]] => [familyName(config), resized(config, 9), FILE_TYPES]),
   ['llama with rows of 256, tied', resized(TINY, 10, { ...WIDE, tie_word_embeddings: true }), FILE_TYPES],
   ['phi3 with rows of 256', resized(ofFamily('phi3'), 10, WIDE), FILE_TYPES],
   ['llama of 80 layers that share heads', resized(TINY, 80, MANY), ['Q4_K_M', 'Q4_K_S', 'Q5_K_M']],

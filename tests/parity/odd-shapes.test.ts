@@ -10,7 +10,7 @@ import { openDevice, traitsOf, type Gpu } from '../../src/runtime/device';
 import { MemoryLedger } from '../../src/runtime/memory';
 import { loraConfig, parseRecipe } from '../../src/training/recipe';
 import { TrainingSession } from '../../src/training/session';
-import { FAMILY_CONFIGS, randomAdapter, randomModel } from '../fixtures';
+import { FAMILY_CONFIGS, familyName, randomAdapter, randomModel } from '../fixtures';
 import { nodeGpu } from '../gpu';
 import { referenceLogits } from '../reference/decoder';
 
@@ -38,7 +38,7 @@ const SHAPES: { name: string; config: ModelConfig; rank: number }[] = [
   { name: 'ten heads of 20 over five, rank 1', rank: 1, config: { ...base, hidden_size: 67, num_attention_heads: 10, num_key_value_heads: 5, head_dim: 20 } },
 ];
 
-const FAMILIES = FAMILY_CONFIGS.map((config) => ({ name: `family ${config.model_type}${config.attention_bias ? ' with biases' : ''}`, config, rank: 2 }));
+const FAMILIES = FAMILY_CONFIGS.map((config) => ({ name: `family ${familyName(config)}`, config, rank: 2 }));
 
 function rows(vocabulary: number): Example[] {
   const random = new Random(3);
