@@ -1,7 +1,7 @@
 import type { ByteSink } from '../core/bytes';
 import { ExportError } from '../core/errors';
 import { expectedTensors } from '../core/layout';
-import { rowBytes, type FileType, type ModelConfig, type ModelSource } from '../core/model';
+import { rowBytes, type FileType, type ModelConfig, type ModelSource, type TokenizerSource } from '../core/model';
 import { familyOf } from '../core/families';
 import type { Family } from '../core/families/family';
 import { ggufName, interleavedRow, isInterleaved, isOffsetNorm } from '../gguf/families';
@@ -69,13 +69,25 @@ export function mergedLayout(request: MergedModel): MergedLayout {
   return { family, metadata, tensors, bytes: ggufSize(metadata, tensors) };
 }
 
-/** llama.cpp takes a name with phi3 in it for Microsoft's model, and cannot load a vocabulary that lacks one of its tokens. */
+/**
+ * llama.cpp takes a name with phi3 in it for Microsoft's model: it then drops white space after special tokens, as such a
+ * tokenizer does, and cannot load a vocabulary that lacks one of these.
+ */
 const PHI3_TOKENS = ['</s>', '<unk>', '<s>', '<|endoftext|>'];
 
 function loadableName({ name, model: { tokenizer, config }, encode }: MergedModel): string {
-  if (!/phi-?3/i.test(name) || !tokenizer) return name;
+  const isNamed = /phi-?3/i.test(name);
+  if (!tokenizer || !(isNamed || dropsSpaceAfterSpecial(tokenizer))) return name;
   const { tokens } = ggufTokenizer(tokenizer, config.vocab_size, encode ?? null);
-  return PHI3_TOKENS.every((token) => tokens.includes(token)) ? name : name.replaceAll(/phi-?3/gi, 'phi 3');
+  const isLoadable = PHI3_TOKENS.every((token) => tokens.includes(token));
+  if (isNamed) return isLoadable ? name : name.replaceAll(/phi-?3/gi, 'phi 3');
+  return isLoadable ? `${name} (phi-3)` : name;
+}
+
+function dropsSpaceAfterSpecial(source: TokenizerSource): boolean {
+  if (source.kind === 'gguf') return source.keys.special_strip_right === true;
+  const { added_tokens: added } = source.tokenizer as { added_tokens?: { special?: unknown; rstrip?: unknown }[] };
+  return (added ?? []).some(({ special, rstrip }) => special === true && rstrip === true);
 }
 
 /** Rope factors as tensors, where no key can say them. */

@@ -39,10 +39,11 @@ describe('a config.json', () => {
     expect(model.tensors.size).toBe(expectedTensors(model.config).size);
   });
 
-  it('of Mistral slides in every layer, and in none where its window is null', async () => {
+  it('of Mistral slides in every layer, over 4096 tokens where it names no window, and in none where that is null', async () => {
     const windowed = await open({ ...SIZES, model_type: 'mistral', sliding_window: 8 }, 'mistral');
     expect(attention(windowed)).toEqual(new Array(4).fill({ window: 8, rope: 'global' }));
     expect((await open({ ...SIZES, model_type: 'mistral', sliding_window: null }, 'mistral')).config.layer_types).toEqual([]);
+    expect((await open({ ...SIZES, model_type: 'mistral' }, 'mistral')).config.sliding_window).toBe(4096);
   });
 
   it('of Qwen2 has biases, and windows only where it says that they are used', async () => {

@@ -9,6 +9,7 @@ export const MISTRAL: Family = {
   ...LLAMA,
   modelType: 'mistral',
   examples: 'Mistral 7B, Mistral Nemo',
+  defaults: { sliding_window: 4096 },
   biases: [],
   fromConfig: (keys, { num_hidden_layers }) => {
     const sliding_window = keys.optionalNumber('sliding_window');
