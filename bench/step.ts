@@ -6,7 +6,7 @@ import { mib, traitsOf, type Gpu } from '../src/runtime/device';
 import { initialAdapter } from '../src/models/lora';
 import { loraConfig, parseRecipe } from '../src/training/recipe';
 import { Run } from '../src/training/run';
-import type { TrainingJob } from '../src/training/train';
+import type { TrainingJob } from '../src/training/job';
 import { MemoryParts, Checkpoints } from '../src/storage/checkpoints';
 import { syntheticModel } from './synthetic-model';
 

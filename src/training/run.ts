@@ -13,7 +13,7 @@ import type { SamplePoint } from './events';
 import { loraConfig, type Recipe } from './recipe';
 import { TrainingSession } from './session';
 import { batching, dataPlan } from './data-order';
-import type { TrainingJob } from './train';
+import type { TrainingJob } from './job';
 
 /** Tokens of a sample answer. */
 const SAMPLE_TOKENS = 64;

@@ -1,5 +1,3 @@
-import type { Adapter } from '../core/adapter';
-import type { Example } from '../core/example';
 import { RecipeError } from '../core/errors';
 import type { Drift } from '../core/metrics';
 import type { ModelSource } from '../core/model';
@@ -7,34 +5,15 @@ import type { OnProgress } from '../core/progress';
 import type { Gpu } from '../runtime/device';
 import { uploadTrained } from '../models/weights';
 import { evaluationBatches, type DataCursor } from '../data/batches';
-import type { Checkpoint, CheckpointStore } from '../storage/checkpoints';
+import type { Checkpoint } from '../storage/checkpoints';
 import { batching, dataPlan, milestones, stepCount } from './data-order';
 import { measureDrift } from './drift';
 import type { TrainingControl, TrainingEvent } from './events';
 import type { Recipe } from './recipe';
+import type { TrainingJob } from './job';
 import { Run } from './run';
 import { learningRate } from './schedule';
 import { freshAdapter } from './starting-adapter';
-
-/** All that a run is made of. */
-export interface TrainingJob {
-  recipe: Recipe;
-  /** What lies on the GPU. */
-  model: ModelSource;
-  /** The same base before it was quantised (recipe.quantize_base), to measure what that costs; else null. */
-  original: ModelSource | null;
-  train: readonly Example[];
-  eval: readonly Example[];
-  /** The adapter to start from (recipe.lora.init_adapter), already read and of the recipe's shape. */
-  initialAdapter: Adapter | null;
-  /** Questions answered along the way, as token ids. */
-  samples: readonly { prompt: string; ids: readonly number[] }[];
-  decode: (ids: readonly number[]) => string;
-  stopIds: ReadonlySet<number>;
-  checkpoints: CheckpointStore;
-  /** Go on from the last checkpoint where there is one. */
-  resume: boolean;
-}
 
 export interface TrainingOutcome {
   step: number;

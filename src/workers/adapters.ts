@@ -14,9 +14,8 @@ import type { StudioEnvironment } from './environment';
 import type { ModelShelf, OpenModel } from './models';
 import { Recent } from './recent';
 import type { TrainedShelf } from './trained-shelf';
+import { ADAPTER_IDS } from './kept-ids';
 
-/** What ids of kept adapters begin with, and those of runs' adapters. */
-export const ADAPTER_IDS = 'adapter:';
 const RUN_IDS = 'run:';
 /** In a kept adapter's group: its summary, written last, so that what was half written is on no list. */
 const SUMMARY = 'hone-adapter.json';

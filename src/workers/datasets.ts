@@ -11,12 +11,11 @@ import type { DatasetInput, DatasetOptions, DatasetSummary, RowPreview } from '.
 import type { StudioEnvironment } from './environment';
 import type { OpenModel } from './models';
 import { Recent } from './recent';
+import { DATASET_IDS } from './kept-ids';
 
 /** What the page's site serves under demo/ as the demo's data. */
 export const DEMO_DATASET = 'dataset.jsonl';
 
-/** What ids of data sets begin with, and those of models do not. */
-export const DATASET_IDS = 'data:';
 const HASH_BYTES = 4 * 2 ** 20;
 /** Read and tokenised forms that stay in memory: the one on screen and the one before. */
 const MOST_KEPT = 2;

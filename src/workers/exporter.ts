@@ -16,12 +16,13 @@ import { Trial } from '../training/answers';
 import { loraWords, parseRecipe } from '../training/recipe';
 import type { Trained } from '../training/trained';
 import type { ExportPlan, ExportRequest, ExportResult } from './api';
-import { ADAPTER_IDS, type AdapterShelf } from './adapters';
+import type { AdapterShelf } from './adapters';
 import { DeliveredExport } from './delivered-export';
 import type { DeviceDesk } from './device-desk';
 import type { StudioEnvironment } from './environment';
 import type { ModelShelf, OpenModel } from './models';
 import type { TrainedShelf } from './trained-shelf';
+import { ADAPTER_IDS } from './kept-ids';
 
 /** An export's parts: what is written, and what the plan says of it. */
 interface Job {

@@ -3,7 +3,7 @@ import type { GgufTokenizerKeys } from '../../core/model';
 import { tokenizerJsonEncoder } from './huggingface';
 import { literalTokens, tokenTypes } from './literals';
 import { preTokenizer } from './pretokenizers';
-import type { Encoder } from './tokenizer';
+import type { Encoder } from './encoder';
 import { Vocabulary } from './vocabulary';
 
 /**

@@ -2,7 +2,7 @@ import { Tokenizer as PipelineTokenizer } from '@huggingface/tokenizers';
 import { TokenizerError } from '../../core/errors';
 import type { PrefixSpace } from './offsets';
 import { GPT2 } from './pretokenizers';
-import type { Encoder } from './tokenizer';
+import type { Encoder } from './encoder';
 import { Vocabulary, type Spelling } from './vocabulary';
 
 /** The parts of a tokenizer.json that are looked at here; the rest is the library's business. */

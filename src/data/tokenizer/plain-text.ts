@@ -1,4 +1,4 @@
-import type { TokenOffsets } from './tokenizer';
+import type { TokenOffsets } from './encoder';
 
 /** A stretch of text in UTF-16 units, end exclusive. */
 interface Stretch {

@@ -1,7 +1,7 @@
 import { TokenizerError } from '../../core/errors';
 import type { GgufTokenizerKeys } from '../../core/model';
 import { splitLiterals, literalTokens, tokenTypes } from './literals';
-import type { Encoder } from './tokenizer';
+import type { Encoder } from './encoder';
 import { Vocabulary } from './vocabulary';
 
 /** A piece of the text while pieces are merged: a doubly linked list over array slots. */

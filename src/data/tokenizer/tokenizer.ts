@@ -1,13 +1,15 @@
 import type { GgufTokenizerKeys, TokenizerSource } from '../../core/model';
 import { TokenizerError } from '../../core/errors';
+import type { Encoder, TokenOffsets } from './encoder';
 import { byteLevelEncoder } from './gguf-bpe';
 import { huggingfaceEncoder } from './huggingface';
 import { alternation } from './literals';
-import { alignTokens, type PrefixSpace } from './offsets';
+import { alignTokens } from './offsets';
 import { withPlainText } from './plain-text';
-import { StreamingDecoder, type Vocabulary } from './vocabulary';
+import { StreamingDecoder } from './vocabulary';
 import { sentencePieceEncoder } from './sentencepiece';
 
+export type { TokenOffsets } from './encoder';
 export { StreamingDecoder } from './vocabulary';
 
 export interface EncodeOptions {
@@ -20,31 +22,6 @@ export interface EncodeOptions {
 export interface OffsetOptions extends EncodeOptions {
   /** Stretches of the text, in UTF-16 units, where special tokens are ordinary text: what people wrote into messages. */
   plain?: readonly { start: number; end: number }[];
-}
-
-export interface TokenOffsets {
-  ids: number[];
-  /**
-   * Token i covers UTF-16 units `starts[i]` to `ends[i]` (exclusive) of the text. Tokens that hold parts of one
-   * character all cover that character; added BOS and EOS, and invented leading spaces, cover nothing.
-   */
-  starts: number[];
-  ends: number[];
-}
-
-/** What turns text into ids, whatever it is made from. */
-export interface Encoder {
-  readonly vocabulary: Vocabulary;
-  readonly bosId: number | null;
-  readonly eosId: number | null;
-  /** Ids that `addSpecial` puts around a text. */
-  readonly prefix: readonly number[];
-  readonly suffix: readonly number[];
-  readonly prefixSpace: PrefixSpace;
-  /** True where text is put into Unicode's NFC before it is split. */
-  readonly composes: boolean;
-  /** `parseSpecial` as in EncodeOptions; `continues` where other text stands before this one. */
-  encode(text: string, parseSpecial: boolean, continues?: boolean): number[];
 }
 
 /** A model's tokenizer: text to ids and back, with the place of each token in the text. */
