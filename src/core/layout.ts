@@ -65,19 +65,21 @@ export function checkTensors(file: string, config: ModelConfig, tensors: Readonl
   }
 }
 
+/** The sizes that every decoder has. */
+export const SIZE_KEYS = [
+  'hidden_size',
+  'intermediate_size',
+  'num_hidden_layers',
+  'num_attention_heads',
+  'num_key_value_heads',
+  'head_dim',
+  'vocab_size',
+  'max_position_embeddings',
+] as const;
+
 /** Checks sizes that every decoder needs, from whatever file they came. Throws ModelError naming the one that cannot be. */
 export function checkConfig(file: string, config: ModelConfig): void {
-  const counts = [
-    'hidden_size',
-    'intermediate_size',
-    'num_hidden_layers',
-    'num_attention_heads',
-    'num_key_value_heads',
-    'head_dim',
-    'vocab_size',
-    'max_position_embeddings',
-  ] as const;
-  for (const key of counts) {
+  for (const key of SIZE_KEYS) {
     if (!Number.isSafeInteger(config[key]) || config[key] < 1 || config[key] > 2 ** 31) {
       throw new ModelError(`${file}: ${key} is ${config[key]}, and a whole number above 0 was expected; the config is damaged.`);
     }

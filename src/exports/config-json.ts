@@ -1,4 +1,5 @@
 import type { ByteSource } from '../core/bytes';
+import { SIZE_KEYS } from '../core/layout';
 import type { ModelConfig, ModelSource } from '../core/model';
 import { llama3RopeFactors, longRopeAttentionFactor, rotaryDim } from '../core/rope';
 import { baseName, readJson, type Json } from '../safetensors/json';
@@ -63,22 +64,12 @@ function specialTokens({ bos_token_id, eos_token_id: ends }: ModelConfig): Json 
 }
 
 function madeConfig(config: ModelConfig): Json {
-  const { model_type, tie_word_embeddings } = config;
-  const sizes = [
-    'hidden_size',
-    'intermediate_size',
-    'num_hidden_layers',
-    'num_attention_heads',
-    'num_key_value_heads',
-    'head_dim',
-    'vocab_size',
-    'max_position_embeddings',
-    'rms_norm_eps',
-  ] as const;
+  const { model_type, rms_norm_eps, tie_word_embeddings } = config;
   return {
     architectures: [MODEL_CLASSES[model_type]],
     model_type,
-    ...Object.fromEntries(sizes.map((key) => [key, config[key]])),
+    ...Object.fromEntries(SIZE_KEYS.map((key) => [key, config[key]])),
+    rms_norm_eps,
     tie_word_embeddings,
     ...specialTokens(config),
     // The classes' own defaults may lie beyond a vocabulary.
