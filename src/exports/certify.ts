@@ -100,6 +100,9 @@ function refuseBeyond(difference: AnswerDifference, limit: number, what: string)
   );
 }
 
+/** Below this share of equal next tokens, nobody would call the answers the same. */
+const MOSTLY_THE_SAME = 0.8;
+
 /** The answers' part of a certificate's words. */
 export function answersInWords({ file, rounding }: AnswersReport, type: string | null, roundedTo: string | null): string {
   // A near tie may turn where nothing else changes.
@@ -112,8 +115,10 @@ export function answersInWords({ file, rounding }: AnswersReport, type: string |
     const storing = rounding && rounding.mean_kl >= 1e-3 ? `; storing it as ${type} would by itself make ${rounding.mean_kl.toPrecision(2)}` : '';
     return `The change was trained over a base rounded to ${roundedTo} and merged into the original, so answers differ a little: ${agreement}${storing}.`;
   }
+  const cost = type ?? 'storing it';
+  if (file.top1 < MOSTLY_THE_SAME) return `The file answers differently from the model you trained, for ${cost} rounds too much away: ${agreement}. Choose a larger type.`;
   const advice = file.top1 < 0.9 ? ' A larger type loses less.' : '';
-  return `The file gives the answers of the model you trained, but for what ${type ?? 'storing it'} rounds away: ${agreement}.${advice}`;
+  return `The file gives the answers of the model you trained, but for what ${cost} rounds away: ${agreement}.${advice}`;
 }
 
 function percent(share: number): string {
