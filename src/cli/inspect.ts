@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ModelError } from '../core/errors';
-import type { ModelSource } from '../core/model';
+import type { ModelConfig, ModelSource } from '../core/model';
 import { isGgufAdapter } from '../formats/gguf-adapter';
 import { formatBytes } from '../storage/space';
 import type { RunRecord } from '../storage/runs';
@@ -49,9 +49,16 @@ function aModel(model: ModelSource): Lines {
     ['types', [...types].map(([type, count]) => `${count} × ${type}`).join(', ')],
     ['layers', `${config.num_hidden_layers} of ${config.hidden_size}, feed-forward ${config.intermediate_size}, ${heads}`],
     ['context', `${config.max_position_embeddings} tokens, rope base ${config.rope_theta}${config.rope_factors ? ', scaled' : ''}`],
+    ...windows(config),
     ['vocabulary', `${config.vocab_size}${config.tie_word_embeddings ? ', head tied to the embedding' : ''}`],
     ...language(model),
   ];
+}
+
+/** How far back its sliding layers see. */
+function windows({ layer_types, sliding_window, num_hidden_layers }: ModelConfig): Lines {
+  const sliding = layer_types.filter((type) => type === 'sliding_attention').length;
+  return sliding === 0 ? [] : [['windows', `${sliding_window} tokens back in ${sliding} of ${num_hidden_layers} layers`]];
 }
 
 function language(model: ModelSource): Lines {
