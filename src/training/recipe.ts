@@ -177,7 +177,7 @@ export const RECIPE_FIELDS: readonly FieldHelp[] = [
   { path: 'training.max_steps', label: 'Steps', help: 'A fixed number of updates instead of passes.', min: 1, unit: 'steps' },
   { path: 'training.per_device_train_batch_size', label: 'Rows at once (batch)', help: 'More is quicker and needs more memory.', min: 1, max: 64, unit: 'rows' },
   { path: 'training.gradient_accumulation_steps', label: 'Accumulation', help: 'Batches an update; costs only time.', min: 1, max: 64 },
-  { path: 'training.max_length', label: 'Max length', help: 'Longer rows are cut; see Data for how many.', min: 64, unit: 'tokens' },
+  { path: 'training.max_length', label: 'Max length', help: 'Longer rows are cut; the check of the data says how many.', min: 64, unit: 'tokens' },
   { path: 'training.packing', label: 'Packing', help: 'Short rows share a sequence, unseen by each other.' },
   { path: 'dataset.train_on', label: 'Learn from', help: 'Which words count.' },
   { path: 'dataset.eval_fraction', label: 'Held out', help: 'Share of rows kept aside to notice overfitting.', min: 0, max: 0.3 },
