@@ -1,7 +1,7 @@
 import type { Adapter } from '../core/adapter';
 import type { ModelSource } from '../core/model';
 import type { OnProgress } from '../core/progress';
-import { traitsOf, type Gpu } from '../runtime/device';
+import { traitsOf, type DeviceTraits, type Gpu } from '../runtime/device';
 import { MemoryLedger } from '../runtime/memory';
 import { FrozenAdapters } from './frozen-adapters';
 import { Inference } from './inference';
@@ -23,6 +23,23 @@ export interface Answerer {
   setStrengths(strengths: readonly number[]): void;
   /** Frees its cache and its adapters; the base stays. */
   destroy(): void;
+}
+
+/**
+ * GPU memory, bytes, of a base with a context for each set of adapters ([]: the base by itself), found without a GPU.
+ * Throws a ModelError where an adapter was made for another model.
+ */
+export function answeringBytes(source: ModelSource, traits: DeviceTraits, sets: readonly (readonly Adapter[])[], contextLength: number): number {
+  const memory = new MemoryLedger();
+  const { weights } = new FrozenWeights(source, traits.maxStorageBufferBindingSize, memory);
+  const ledgers = [memory];
+  let contexts = 0;
+  for (const adapters of sets) {
+    const stacked = adapters.length > 0 ? new FrozenAdapters(source.config, adapters) : null;
+    if (stacked) ledgers.push(stacked.memory);
+    contexts += new Inference(source.config, weights, stacked?.pairs ?? new Map(), traits, contextLength).bytes();
+  }
+  return ledgers.flatMap((ledger) => Object.values(ledger.bytes())).reduce((sum, bytes) => sum + bytes, contexts);
 }
 
 /** A base model on the GPU that answers, by itself and through adapters, over one copy of its weights. */

@@ -86,6 +86,12 @@ export class Inference {
     return Object.values(this.passes).reduce((sum, pass) => sum + planBytes(pass.dispatches), 0);
   }
 
+  /** All that `allocate` takes: ledger, plans, and scratch where it is not shared. */
+  bytes(): number {
+    const declared = Object.values(this.memory.bytes()).reduce((sum, bytes) => sum + bytes, 0);
+    return declared + this.planBytes() + (this.sharedArena ? 0 : this.arena.bytes);
+  }
+
   destroy(): void {
     if (!this.gpu) return;
     for (const pass of Object.values(this.passes)) pass.plan?.destroy();

@@ -1,12 +1,14 @@
-import { ModelError } from '../core/errors';
+import { DeviceError, ModelError } from '../core/errors';
 import type { ModelSource } from '../core/model';
 import type { OnProgress } from '../core/progress';
-import { trainedBase } from '../formats/quantized';
-import { AnsweringModel, type AdapterAtWork, type Answerer } from '../models/answering';
+import { canQuantize, trainedBase } from '../formats/quantized';
+import { answeringBytes, AnsweringModel, type AdapterAtWork, type Answerer } from '../models/answering';
 import { generate } from '../models/generate';
 import type { Inference } from '../models/inference';
 import type { Gpu } from '../runtime/device';
+import { formatBytes } from '../storage/space';
 import { chatPrompt } from '../training/prompts';
+import type { Recipe } from '../training/recipe';
 import { withWeights } from '../training/trained';
 import type { GenerateRequest, GenerateResult } from './api';
 import type { AdapterShelf } from './adapters';
@@ -31,6 +33,8 @@ interface Warm {
 interface Voice {
   base: string;
   source: ModelSource;
+  /** Forms of the base in fewer bits than this one's, the most bits first, that could answer instead. */
+  smaller: { bits: number; source: ModelSource }[];
   /** Which adapters, whatever their strengths; empty for the base itself. */
   who: string;
   adapters: AdapterAtWork[];
@@ -88,7 +92,10 @@ export class Chat {
     if (prompt.length >= contextLength) {
       throw new ModelError(`The conversation has ${prompt.length} tokens, and ${model.summary.name} holds ${contextLength}; start a new one.`);
     }
-    const inference = await this.answerer(await this.voice(request, model), Math.min(prompt.length + request.maxTokens, contextLength), contextLength, onProgress);
+    const voice = await this.voice(request, model);
+    const needed = this.contextFor(voice, Math.min(prompt.length + request.maxTokens, contextLength), contextLength);
+    if (!this.isReady(voice, needed)) await this.checkRoom(voice, needed, model.summary.name);
+    const inference = await this.answerer(voice, needed, onProgress);
     const decoder = tokenizer.decoder({ skipSpecial: true });
     let text = '';
     const say = (piece: string): void => {
@@ -107,7 +114,8 @@ export class Chat {
   private async voice({ runId, checkpoint = 'best', strength = 1, adapters = [], quantizeBase = 'none' }: GenerateRequest, model: OpenModel): Promise<Voice> {
     const trained = runId === null ? null : await this.trained.load(runId, checkpoint, model.source.config);
     const source = trainedBase(model.source, quantizeBase);
-    const voice: Voice = { base: source === model.source ? model.id : `${model.id} ${quantizeBase}`, source, who: '', adapters: [] };
+    const base = source === model.source ? model.id : `${model.id} ${quantizeBase}`;
+    const voice: Voice = { base, source, smaller: smallerForms(model.source, quantizeBase), who: '', adapters: [] };
     const add = (key: string, one: AdapterAtWork): void => {
       if (!Number.isFinite(one.strength)) throw new ModelError(`The strength of an adapter is ${one.strength}, and a number was expected.`);
       voice.who += `${key}\n`;
@@ -116,6 +124,7 @@ export class Chat {
     if (trained?.kind === 'weights') {
       voice.base = `${model.id} ${runId} ${trained.step}`;
       voice.source = withWeights(model.source, trained.weights);
+      voice.smaller = [];
     } else if (trained) {
       add(`run:${runId} ${trained.step}`, { adapter: trained.adapter, strength });
     }
@@ -126,8 +135,32 @@ export class Chat {
     return voice;
   }
 
+  /** Tokens of the context that is to answer: those of the one that is here, or more. */
+  private contextFor({ base }: Voice, tokens: number, most: number): number {
+    const here = this.warm?.base === base ? this.warm.contextLength : 0;
+    return here >= tokens ? here : Math.min(Math.ceil(tokens / CONTEXT_STEP) * CONTEXT_STEP, most);
+  }
+
+  private isReady({ base, who }: Voice, contextLength: number): boolean {
+    return this.warm?.base === base && this.warm.contextLength === contextLength && this.warm.answerers.has(who);
+  }
+
+  /** Throws a DeviceError where base and contexts are larger than the budget, with a smaller form that is not. The base's own context counts beside one through adapters. */
+  private async checkRoom({ source, smaller, adapters }: Voice, contextLength: number, name: string): Promise<void> {
+    const [traits, budget] = [await this.desk.traits(), await this.desk.budget()];
+    const sets = adapters.length > 0 ? [[], adapters.map(({ adapter }) => adapter)] : [[]];
+    const bytesOf = (form: ModelSource): number => answeringBytes(form, traits, sets, contextLength);
+    const bytes = bytesOf(source);
+    if (bytes <= budget) return;
+    const fitting = smaller.find((form) => bytesOf(form.source) <= budget);
+    const advice = fitting ? `choose ${fitting.bits} bits for the base, which needs ${formatBytes(bytesOf(fitting.source))}` : 'choose a smaller model or fewer tokens';
+    throw new DeviceError(
+      `${name} needs ${formatBytes(bytes)} of GPU memory to answer, and the budget is ${formatBytes(budget)}; ${advice}, or raise the budget under Diagnostics if the GPU has more.`,
+    );
+  }
+
   /** The context that answers, warm where it was used before. The base stays where it is, whoever answers over it. */
-  private async answerer(voice: Voice, needed: number, most: number, onProgress?: OnProgress): Promise<Inference> {
+  private async answerer(voice: Voice, contextLength: number, onProgress?: OnProgress): Promise<Inference> {
     const gpu = await this.desk.lendToChat();
     if (this.warm && (this.warm.gpu !== gpu || this.warm.base !== voice.base)) {
       this.warm.model.destroy();
@@ -135,9 +168,9 @@ export class Chat {
     }
     this.warm ??= { gpu, base: voice.base, model: await AnsweringModel.load(gpu, voice.source, onProgress), contextLength: 0, answerers: new Map() };
     const { warm } = this;
-    if (warm.contextLength < needed) {
+    if (warm.contextLength < contextLength) {
       forget(warm, () => true);
-      warm.contextLength = Math.min(Math.ceil(needed / CONTEXT_STEP) * CONTEXT_STEP, most);
+      warm.contextLength = contextLength;
     }
     let answerer = warm.answerers.get(voice.who);
     if (!answerer) {
@@ -155,6 +188,16 @@ export class Chat {
     this.last = turn.catch(() => undefined);
     return turn;
   }
+}
+
+/** What a base could be held in to take less than it does. */
+function smallerForms(model: ModelSource, held: Recipe['quantize_base']): Voice['smaller'] {
+  const forms = [
+    { bits: 8, type: 'Q8_0' },
+    { bits: 4, type: 'Q4_0' },
+  ] as const;
+  const fewer = canQuantize(model) ? forms.slice(held === 'none' ? 0 : forms.findIndex(({ type }) => type === held) + 1) : [];
+  return fewer.map(({ bits, type }) => ({ bits, source: trainedBase(model, type) }));
 }
 
 /** Frees the contexts of those who are meant. */
