@@ -51,6 +51,10 @@ export class HubError extends HoneError {
 export class ExportError extends HoneError {
   override name = 'ExportError';
 }
+/** Work that a person stopped: nothing failed. */
+export class StoppedError extends HoneError {
+  override name = 'StoppedError';
+}
 /** A training run that broke (a loss that is not a number) or was stopped. */
 export class TrainingError extends HoneError {
   override name = 'TrainingError';

@@ -1,10 +1,39 @@
-import type { AnswerDifference, Certificate, Progress } from '../workers/api';
+import type { AnswerDifference, Certificate, ExportKind, Progress } from '../workers/api';
 import { formatKl, sameShare } from './drift';
 import { formatCount, plural } from './format';
+import { saveFile } from './save-file';
+
+const KINDS: Record<ExportKind, string> = {
+  gguf: 'GGUF model',
+  'gguf-adapter': 'GGUF adapter',
+  peft: 'PEFT adapter',
+  safetensors: 'safetensors model',
+  mlx: 'MLX adapter',
+  modelfile: 'folder for Ollama',
+  lmstudio: 'folder for LM Studio',
+};
 
 /** `model.gguf` → `model.certificate.json`, to lie beside it. */
 export function certificateName(fileName: string): string {
   return `${fileName.replace(/\.(gguf|zip)$/i, '')}.certificate.json`;
+}
+
+/** Saves a certificate as JSON, to lie beside the file that it is of. */
+export function saveCertificate(fileName: string, certificate: Certificate): void {
+  saveFile(certificateName(fileName), `${JSON.stringify(certificate, null, 2)}\n`, 'application/json');
+}
+
+/** What was exported and when: "GGUF model, Q8_0, 3 Mar 2026". A kind of another version is named as its file has it. */
+export function exportWords({ kind, type, made }: Pick<Certificate, 'kind' | 'type' | 'made'>): string {
+  const day = new Date(made).toLocaleDateString('en-GB', { day: 'numeric', month: 'short', year: 'numeric' });
+  return [KINDS[kind as ExportKind] ?? kind, type, day].filter((word) => word !== null).join(', ');
+}
+
+/** What is certified of a run or adapter, its certificates given newest first: the newest, and how many others; '' without any. */
+export function certifiedWords(kept: readonly { certificate: Pick<Certificate, 'kind' | 'type' | 'made'> }[]): string {
+  const [newest, ...others] = kept;
+  if (!newest) return '';
+  return `Certified: ${exportWords(newest.certificate)}${others.length > 0 ? ` and ${plural(others.length, 'other')}` : ''}`;
 }
 
 /** One comparison of answers as a line of a table. */

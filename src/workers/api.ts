@@ -278,6 +278,17 @@ export interface ExportResult {
   blob: Blob | null;
   /** How the file was read again and compared with the trained model; to be saved as JSON beside it. */
   certificate: Certificate;
+  /** Whether this browser had room to keep the certificate. */
+  isCertificateKept: boolean;
+}
+
+/** A certificate that this browser keeps until what was exported is deleted. */
+export interface KeptCertificate {
+  /** A run's id, or a kept adapter's. */
+  subject: string;
+  /** What was saved: the file, or the zip of several. */
+  fileName: string;
+  certificate: Certificate;
 }
 
 // ---- storage ------------------------------------------------------------------------------------
@@ -325,6 +336,8 @@ export interface StudioApi {
   forecast(recipe: RecipeInput): Promise<Forecast>;
   /** What `quantize_base` costs on the recipe's own rows, measured one layer at a time. Throws a RecipeError where nothing is quantised. */
   measureDrift(recipe: RecipeInput, onProgress: (progress: Progress) => void): Promise<Drift>;
+  /** Ends a measurement before its next layer; it rejects with a StoppedError. */
+  stopMeasuring(): Promise<void>;
   /** Starts a run and returns its id once training has begun; events follow until it ends. */
   startRun(recipe: RecipeInput, name: string, onEvent: (event: RunEvent) => void): Promise<string>;
   resumeRun(id: string, onEvent: (event: RunEvent) => void): Promise<void>;
@@ -352,6 +365,8 @@ export interface StudioApi {
   planExport(request: ExportRequest): Promise<ExportPlan>;
   /** Writes to `destination` where given (File System Access), else returns a Blob; in both cases only what is certified. Rejects with an ExportError where the file is not what was trained. */
   runExport(request: ExportRequest, destination: WritableStream<Uint8Array> | null, onProgress: (progress: Progress) => void): Promise<ExportResult>;
+  /** Of every export that was made here and whose run or adapter is still kept, newest first. */
+  listCertificates(): Promise<KeptCertificate[]>;
 
   storage(): Promise<StorageReport>;
   /** Every request that the worker made, oldest first. */

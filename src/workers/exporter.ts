@@ -17,6 +17,7 @@ import { loraWords, parseRecipe } from '../training/recipe';
 import type { Trained } from '../training/trained';
 import type { ExportPlan, ExportRequest, ExportResult } from './api';
 import type { AdapterShelf } from './adapters';
+import type { CertificateShelf } from './certificates';
 import { DeliveredExport } from './delivered-export';
 import type { DeviceDesk } from './device-desk';
 import type { StudioEnvironment } from './environment';
@@ -50,6 +51,7 @@ export class Exporter {
     private readonly models: ModelShelf,
     private readonly trained: TrainedShelf,
     private readonly adapters: AdapterShelf,
+    private readonly certificates: CertificateShelf,
     private readonly desk: DeviceDesk,
   ) {}
 
@@ -73,11 +75,17 @@ export class Exporter {
       const job = await this.job(request);
       const prepared = await prepareExport(job.subject, job.choice);
       const delivery = await DeliveredExport.start(this.environment.files, request.runId, sink, isOneFile(prepared));
-      const certificate = await writeExport(prepared, delivery, await this.examination(job), await this.provenance(job, onProgress), onProgress);
+      const written = await writeExport(prepared, delivery, await this.examination(job), await this.provenance(job, onProgress), onProgress);
       const { fileName } = planExport(job.subject, job.choice, prepared);
       const delivered = delivery.delivered!;
       const archive = isOneFile(prepared) ? null : { name: fileName, ...delivered };
-      return { fileName, ...delivered, blob: blob?.blob() ?? null, certificate: { ...certificate, archive } };
+      const certificate = { ...written, archive };
+      // What is certified is in the person's hands by now: a store that is full takes nothing from it.
+      const isCertificateKept = await this.certificates.keep({ subject: request.runId, fileName, certificate }, delivered.sha256).then(
+        () => true,
+        () => false,
+      );
+      return { fileName, ...delivered, blob: blob?.blob() ?? null, certificate, isCertificateKept };
     } catch (error) {
       // A sink that was closed or aborted takes no harm.
       await sink.abort(error).catch(() => undefined);

@@ -10,7 +10,7 @@ import { canQuantize } from '../formats/quantized';
 import { baseName } from '../safetensors/json';
 import { downloadModel, listHubFiles } from '../storage/hub-files';
 import { languageOf, type Language } from '../training/prepare';
-import { ADAPTER_IDS, DATASET_IDS } from './kept-ids';
+import { ADAPTER_IDS, CERTIFICATE_IDS, DATASET_IDS } from './kept-ids';
 import { EXPORT_IDS } from './delivered-export';
 import type { HubFile, ModelInput, ModelSummary } from './api';
 import type { StudioEnvironment } from './environment';
@@ -83,7 +83,7 @@ export class ModelShelf {
     const groups = new Map<string, number>();
     for (const { group, bytes } of await this.environment.files.list()) groups.set(group, (groups.get(group) ?? 0) + bytes);
     return [...groups]
-      .filter(([id]) => !id.startsWith(DATASET_IDS) && !id.startsWith(ADAPTER_IDS))
+      .filter(([id]) => ![DATASET_IDS, ADAPTER_IDS, CERTIFICATE_IDS].some((ids) => id.startsWith(ids)))
       .map(([id, bytes]) => ({ id, name: names.get(id) ?? (id.startsWith(EXPORT_IDS) ? 'An export that did not end' : `${id.replace(/^\w+:/, '')}, not whole`), bytes }));
   }
 

@@ -1,4 +1,4 @@
-import { RecipeError } from '../core/errors';
+import { RecipeError, StoppedError } from '../core/errors';
 import type { Drift } from '../core/metrics';
 import type { ModelSource } from '../core/model';
 import type { OnProgress } from '../core/progress';
@@ -32,6 +32,8 @@ export interface PreparedRun {
 export class Planner {
   /** All tokens a second, by model, as last measured on this device. */
   private readonly speeds = new Map<string, number | null>();
+  /** Counts calls to stop measuring: a measurement that began before the count moved ends. */
+  private stops = 0;
 
   constructor(
     private readonly models: ModelShelf,
@@ -73,14 +75,28 @@ export class Planner {
     };
   }
 
-  /** How far the quantised base strays from the model on the recipe's rows. Throws a RecipeError where nothing is quantised. */
+  /** How far the quantised base strays from the model on the recipe's rows. Throws a RecipeError where nothing is quantised, a StoppedError once stopped. */
   async measureDrift(recipe: Recipe, onProgress: OnProgress): Promise<Drift> {
+    const { stops } = this;
+    const goOn = (): void => {
+      if (this.stops > stops) throw new StoppedError('The comparison was stopped; measure again when you like.');
+    };
     const { base, original, prepared, model } = await this.prepare(recipe, onProgress);
     if (!original) {
       throw new RecipeError(`${model.summary.name} is trained over as it is, so nothing is lost; choose 8 or 4 bits for the base to measure what they cost.`);
     }
     const rows = prepared.eval.length > 0 ? prepared.eval : prepared.train;
-    return measureDrift(await this.desk.lendToChat(), { original, quantised: base }, rows, recipe.training.max_length, onProgress);
+    goOn();
+    // Layers are reported one by one, each before it takes memory of its own.
+    return measureDrift(await this.desk.lendToChat(), { original, quantised: base }, rows, recipe.training.max_length, (progress) => {
+      goOn();
+      onProgress(progress);
+    });
+  }
+
+  /** Ends the measurements that go on, before their next layer. */
+  stopMeasuring(): void {
+    this.stops++;
   }
 
   /** Notes how fast a model trains here. */

@@ -14,6 +14,7 @@ import type {
   GenerateRequest,
   GenerateResult,
   HubFile,
+  KeptCertificate,
   ModelInput,
   ModelSummary,
   RecipeInput,
@@ -26,6 +27,7 @@ import type {
   StudioApi,
 } from './api';
 import { AdapterShelf } from './adapters';
+import { CertificateShelf } from './certificates';
 import { Chat } from './chat';
 import { DatasetShelf } from './datasets';
 import { DeviceDesk } from './device-desk';
@@ -45,6 +47,7 @@ export class Studio implements StudioApi {
   private readonly trainer: Trainer;
   private readonly trained: TrainedShelf;
   private readonly adapters: AdapterShelf;
+  private readonly certificates: CertificateShelf;
   private readonly chat: Chat;
   private readonly exporter: Exporter;
 
@@ -57,7 +60,8 @@ export class Studio implements StudioApi {
     this.adapters = new AdapterShelf(environment, this.models, this.trained);
     this.trainer = new Trainer(environment, this.planner, this.adapters, this.desk);
     this.chat = new Chat(this.models, this.trained, this.adapters, this.desk);
-    this.exporter = new Exporter(environment, this.models, this.trained, this.adapters, this.desk);
+    this.certificates = new CertificateShelf(environment);
+    this.exporter = new Exporter(environment, this.models, this.trained, this.adapters, this.certificates, this.desk);
   }
 
   device(): Promise<DeviceReport> {
@@ -101,6 +105,9 @@ export class Studio implements StudioApi {
   measureDrift(recipe: RecipeInput, onProgress: OnProgress): Promise<Drift> {
     return this.planner.measureDrift(parseRecipe(recipe), onProgress);
   }
+  async stopMeasuring(): Promise<void> {
+    this.planner.stopMeasuring();
+  }
   startRun(recipe: RecipeInput, name: string, onEvent: (event: RunEvent) => void): Promise<string> {
     return this.trainer.start(recipe, name, onEvent);
   }
@@ -122,8 +129,9 @@ export class Studio implements StudioApi {
   renameRun(id: string, name: string): Promise<void> {
     return this.trainer.rename(id, name);
   }
-  deleteRun(id: string): Promise<void> {
-    return this.trainer.delete(id);
+  async deleteRun(id: string): Promise<void> {
+    await this.trainer.delete(id);
+    await this.certificates.delete(id);
   }
 
   listAdapters(): Promise<AdapterSummary[]> {
@@ -138,8 +146,9 @@ export class Studio implements StudioApi {
   renameAdapter(id: string, name: string): Promise<void> {
     return this.adapters.rename(id, name);
   }
-  deleteAdapter(id: string): Promise<void> {
-    return this.adapters.delete(id);
+  async deleteAdapter(id: string): Promise<void> {
+    await this.adapters.delete(id);
+    await this.certificates.delete(id);
   }
 
   generate(request: GenerateRequest, onText: (piece: string) => void, onProgress?: OnProgress): Promise<GenerateResult> {
@@ -154,6 +163,9 @@ export class Studio implements StudioApi {
   }
   runExport(request: ExportRequest, destination: WritableStream<Uint8Array> | null, onProgress: OnProgress): Promise<ExportResult> {
     return this.exporter.run(request, destination, onProgress);
+  }
+  listCertificates(): Promise<KeptCertificate[]> {
+    return this.certificates.list();
   }
 
   requests(): Promise<RequestRecord[]> {

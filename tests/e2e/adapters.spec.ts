@@ -198,9 +198,12 @@ test('the shelf of adapters is accessible, light and dark, at 360 and 1280 pixel
     await expectNoSidewaysScroll(page, `trying an adapter at ${width}`);
   }
   await openAdapters();
-  await page.getByRole('button', { name: 'Delete Loud', exact: true }).click();
+  await page.getByRole('button', { name: 'Rename Loud', exact: true }).click();
+  await page.getByRole('dialog').getByLabel('Name').fill('Quiet');
+  await page.getByRole('dialog').getByRole('button', { name: 'Rename', exact: true }).click();
+  await page.getByRole('button', { name: 'Delete Quiet', exact: true }).click();
   await page.getByRole('button', { name: 'Delete', exact: true }).click();
-  await expect(page.getByRole('link', { name: 'Try Loud', exact: true })).toHaveCount(0);
+  await expect(page.getByRole('link', { name: 'Try Quiet', exact: true })).toHaveCount(0);
   await expect(page.getByRole('link', { name: 'Try Loud pirate', exact: true })).toBeVisible();
   expect(errors).toEqual([]);
 });

@@ -9,6 +9,8 @@ test.describe.configure({ mode: 'serial' });
 let context: BrowserContext;
 let page: Page;
 let errors: string[];
+/** The certificate of the merged file, as the page saved it. */
+let saved: Certificate;
 const SETTINGS = { training: { max_steps: 6, learning_rate: 2e-3, max_length: 128, gradient_accumulation_steps: 1, eval_steps: 3, save_steps: 3 }, sample_prompts: ['Hi?'] };
 
 test.beforeAll(async ({ browser, baseURL }) => {
@@ -74,9 +76,10 @@ test('a merged file comes with a certificate in words, in numbers and as JSON th
 
   const saving = page.waitForEvent('download');
   await certificate().getByRole('button', { name: 'Save certificate' }).click();
-  const saved = await saving;
-  expect(saved.suggestedFilename()).toBe(download.suggestedFilename().replace('.gguf', '.certificate.json'));
-  const json = JSON.parse(new TextDecoder().decode(await downloaded(saved))) as Certificate;
+  const savedFile = await saving;
+  expect(savedFile.suggestedFilename()).toBe(download.suggestedFilename().replace('.gguf', '.certificate.json'));
+  const json = JSON.parse(new TextDecoder().decode(await downloaded(savedFile))) as Certificate;
+  saved = json;
   expect(json.files).toEqual([{ name: download.suggestedFilename(), bytes: bytes.byteLength, sha256: createHash('sha256').update(bytes).digest('hex') }]);
   expect(json.answers!.rounding!.mean_kl).toBeLessThan(json.answers!.limit);
   expect([json.base.sha256, json.dataset!.sha256, json.recipe_sha256].every((hash) => /^[0-9a-f]{64}$/.test(hash!))).toBe(true);
@@ -120,6 +123,20 @@ test('a certificate is accessible, light and dark, at 360 and 1280 pixels', asyn
     await expectAccessible(page, `certificate at ${width}, ${scheme}`);
     await expectNoSidewaysScroll(page, `certificate at ${width}`);
   }
-  await goTo(page, '#/');
+});
+
+test('certificates stay with the run: the Library names the newest, and Export saves each again', async () => {
+  await page.reload();
+  const before = page.getByRole('region', { name: 'Exported before' });
+  await expect(before.getByRole('listitem')).toHaveCount(2);
+  await expectNoSidewaysScroll(page, 'earlier certificates');
+  const waiting = page.waitForEvent('download');
+  await before.getByRole('button', { name: /^Save certificate of .*Q8_0\.gguf$/ }).click();
+  expect(JSON.parse(new TextDecoder().decode(await downloaded(await waiting)))).toEqual(saved);
+  await goTo(page, '#/library/runs');
+  await expect(page.getByRole('row', { name: /Four bits/ })).toContainText(/Certified: PEFT adapter, .* and 1 other/);
+  await goTo(page, '#/library/adapters');
+  await expect(page.getByRole('listitem').filter({ hasText: 'Four bits' })).toContainText('Certified: PEFT adapter');
+  await expectAccessible(page, 'adapters with certificates');
   expect(errors).toEqual([]);
 });

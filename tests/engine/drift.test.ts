@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { makeMicroBatch } from '../../src/core/batch';
+import { StoppedError } from '../../src/core/errors';
 import type { Example } from '../../src/core/example';
 import { Random } from '../../src/core/random';
 import { quantizedModel } from '../../src/formats/quantized';
@@ -61,5 +62,17 @@ describe('a base quantised while it is read', () => {
       drifts.push(found.kl);
     }
     expect(drifts[1]).toBeGreaterThan(10 * drifts[0]!);
+  });
+
+  it('is stopped between layers by whoever hears of them, and leaves no memory behind', async () => {
+    const held = gpu.memory.allocated;
+    const heard: number[] = [];
+    const measuring = measureDrift(gpu, { original, quantised: quantizedModel(original, 'Q4_0') }, examples, 64, ({ done }) => {
+      heard.push(done);
+      if (done === 2) throw new StoppedError('stopped');
+    });
+    await expect(measuring).rejects.toThrow(StoppedError);
+    expect(heard).toEqual([1, 2]);
+    expect(gpu.memory.allocated).toBe(held);
   });
 });

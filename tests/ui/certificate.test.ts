@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { certificateName, comparisonLines, exportStage, limitWords, placesWords, roundedWords, weightsWords } from '../../src/ui/certificate';
+import { certificateName, certifiedWords, comparisonLines, exportStage, exportWords, limitWords, placesWords, roundedWords, weightsWords } from '../../src/ui/certificate';
 import type { AnswerDifference } from '../../src/workers/api';
 
 const difference = (mean_kl: number, top1: number, max_logit: number): AnswerDifference => ({ mean_kl, top1, max_logit, places: 64 });
@@ -8,6 +8,16 @@ const answers = { prompts: [{ text: 'Hi', ids: [1] }], file: difference(0.0214, 
 describe('a certificate on the page', () => {
   it('lies beside its file under the same name', () => {
     expect(['a-Q8_0.gguf', 'a-peft.zip'].map(certificateName)).toEqual(['a-Q8_0.certificate.json', 'a-peft.certificate.json']);
+  });
+
+  it('is named by what was exported and when, the newest of several first', () => {
+    const adapter = { kind: 'gguf-adapter', type: null, made: '2026-03-03T12:00:00.000Z' };
+    const model = { kind: 'gguf', type: 'Q8_0', made: '2026-03-02T12:00:00.000Z' };
+    expect(exportWords(adapter)).toBe('GGUF adapter, 3 Mar 2026');
+    expect(exportWords({ ...model, kind: 'of tomorrow' })).toBe('of tomorrow, Q8_0, 2 Mar 2026');
+    expect(certifiedWords([])).toBe('');
+    expect(certifiedWords([{ certificate: model }])).toBe('Certified: GGUF model, Q8_0, 2 Mar 2026');
+    expect(certifiedWords([adapter, model].map((certificate) => ({ certificate })))).toBe('Certified: GGUF adapter, 3 Mar 2026 and 1 other');
   });
 
   it('shows what merging and storing cost apart from the whole', () => {

@@ -47,6 +47,13 @@ describe('a base held in fewer bits', () => {
     await expect(studio.measureDrift(recipe('Q4_0'), ignore)).rejects.toThrow(/nothing is lost/);
   });
 
+  it('is measured no further once that was stopped, and anew when asked again', async () => {
+    const measuring = studio.measureDrift(recipe('Q4_0'), ignore);
+    await studio.stopMeasuring();
+    await expect(measuring).rejects.toMatchObject({ name: 'StoppedError' });
+    await expect(studio.measureDrift(recipe('Q4_0'), ignore)).rejects.toThrow('There is no GPU in this test.');
+  });
+
   it('is none in a run of a version that had no word for it', async () => {
     const { id, name } = model;
     await profile.runs.put({ ...newRun({ id: 'old', name: 'old', recipe: { model: id, dataset: { path: dataset } }, modelId: id, modelName: name, datasetId: dataset, datasetName: 'rows.jsonl', totalSteps: 9 }), status: 'done' });

@@ -1,4 +1,5 @@
 import type { AdapterSummary } from '../../workers/api';
+import { certificates } from './certificates.svelte';
 import { storage } from './storage.svelte';
 import { studio, toFailure, type Failure } from './studio';
 
@@ -35,6 +36,11 @@ class Adapters {
     return this.changed(studio.mergeAdapters(parts, name));
   }
 
+  /** A run's adapter has its run's name. */
+  rename({ id, origin }: Pick<AdapterSummary, 'id' | 'origin'>, name: string): Promise<void> {
+    return this.changed(origin === 'run' ? studio.renameRun(id.slice('run:'.length), name) : studio.renameAdapter(id, name));
+  }
+
   remove(id: string): Promise<void> {
     return this.changed(studio.deleteAdapter(id));
   }
@@ -42,7 +48,7 @@ class Adapters {
   private async changed<T>(call: Promise<T>): Promise<T> {
     await storage.askToPersist();
     const answer = await call;
-    await Promise.all([this.load(), storage.load()]);
+    await Promise.all([this.load(), storage.load(), certificates.load()]);
     return answer;
   }
 }

@@ -28,10 +28,14 @@ class BaseDrift {
       this.measured.set(keyOf(recipe), drift);
       announcer.say(driftWords(drift, recipe.quantize_base));
     } catch (thrown) {
-      this.failure = toFailure(thrown);
+      if (!(thrown instanceof Error && thrown.name === 'StoppedError')) this.failure = toFailure(thrown);
     } finally {
       this.progress = null;
     }
+  }
+
+  async cancel(): Promise<void> {
+    if (this.progress) await studio.stopMeasuring();
   }
 }
 

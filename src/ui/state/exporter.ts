@@ -1,6 +1,7 @@
 import { proxy, transfer } from 'comlink';
 import type { ExportRequest, ExportResult, Progress } from '../../workers/api';
 import { saveFile } from '../save-file';
+import { certificates } from './certificates.svelte';
 import { studio } from './studio';
 
 type SavePicker = (options: { suggestedName: string }) => Promise<FileSystemFileHandle>;
@@ -10,11 +11,18 @@ export function canChooseFile(): boolean {
   return 'showSaveFilePicker' in window;
 }
 
-/**
- * Exports and saves a file: streamed to a chosen place where the browser can, else as a download.
- * Call it from a click, because the chooser opens first. Resolves with null when the person closes the chooser.
- */
+/** Exports and saves a file, and takes note of its certificate. Resolves with null when the person closes the chooser. */
 export async function exportToDisk(request: ExportRequest, fileName: string, onProgress: (progress: Progress) => void): Promise<ExportResult | null> {
+  const result = await exportFile(request, fileName, onProgress);
+  if (result) await certificates.load();
+  return result;
+}
+
+/**
+ * Streamed to a chosen place where the browser can, else as a download.
+ * Called from a click, because the chooser opens first.
+ */
+async function exportFile(request: ExportRequest, fileName: string, onProgress: (progress: Progress) => void): Promise<ExportResult | null> {
   if (!canChooseFile()) {
     const result = await studio.runExport(request, null, proxy(onProgress));
     if (result.blob) saveFile(result.fileName, result.blob);
