@@ -138,5 +138,12 @@ test('certificates stay with the run: the Library names the newest, and Export s
   await goTo(page, '#/library/adapters');
   await expect(page.getByRole('listitem').filter({ hasText: 'Four bits' })).toContainText('Certified: PEFT adapter');
   await expectAccessible(page, 'adapters with certificates');
+  await page.getByRole('button', { name: 'Rename Four bits' }).click();
+  await expectAccessible(page, 'an adapter being renamed');
+  await page.getByRole('dialog').getByLabel('Name').fill('Four bits, tried');
+  await page.getByRole('dialog').getByRole('button', { name: 'Rename', exact: true }).click();
+  await page.getByRole('link', { name: 'Runs' }).click();
+  await expect(page.getByRole('link', { name: 'Four bits, tried' })).toBeVisible();
+  await expectNoSidewaysScroll(page, 'runs with certificates');
   expect(errors).toEqual([]);
 });

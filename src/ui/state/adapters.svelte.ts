@@ -1,5 +1,6 @@
 import type { AdapterSummary } from '../../workers/api';
 import { certificates } from './certificates.svelte';
+import { runs } from './runs.svelte';
 import { storage } from './storage.svelte';
 import { studio, toFailure, type Failure } from './studio';
 
@@ -38,7 +39,7 @@ class Adapters {
 
   /** A run's adapter has its run's name. */
   rename({ id, origin }: Pick<AdapterSummary, 'id' | 'origin'>, name: string): Promise<void> {
-    return this.changed(origin === 'run' ? studio.renameRun(id.slice('run:'.length), name) : studio.renameAdapter(id, name));
+    return this.changed(origin === 'run' ? runs.rename(id.slice('run:'.length), name) : studio.renameAdapter(id, name));
   }
 
   remove(id: string): Promise<void> {
