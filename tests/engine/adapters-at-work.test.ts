@@ -4,8 +4,8 @@ import { dequantize } from '../../src/core/blocks';
 import type { ModelSource, StoredTensor } from '../../src/core/model';
 import { mergerOf } from '../../src/exports/merge';
 import { mergeAdapters } from '../../src/exports/merge-adapters';
-import { AnsweringModel, type Answerer } from '../../src/models/answering';
-import { openDevice, type Gpu } from '../../src/runtime/device';
+import { answeringBytes, AnsweringModel, type Answerer } from '../../src/models/answering';
+import { openDevice, traitsOf, type Gpu } from '../../src/runtime/device';
 import { TINY, randomAdapter, randomModel } from '../fixtures';
 import { nodeGpu } from '../gpu';
 import { largestDifference, referenceLogits } from '../reference/decoder';
@@ -61,6 +61,15 @@ describe('adapters at work over one base', () => {
       answerer.destroy();
     }
     expect(largestDifference(await referenceLogits(model, IDS, dora), await referenceLogits(model, IDS))).toBeGreaterThan(0.1);
+  });
+
+  it('take the memory that was foretold without a GPU, to the byte', async () => {
+    const before = gpu.memory.allocated;
+    const second = await AnsweringModel.load(gpu, model);
+    for (const adapters of [[], [plain, narrow]]) await second.answerer(adapters.map((adapter) => ({ adapter, strength: 1 })), 64);
+    expect(gpu.memory.allocated - before).toBe(answeringBytes(model, traitsOf(gpu), [[], [plain, narrow]], 64));
+    second.destroy();
+    expect(gpu.memory.allocated).toBe(before);
   });
 
   it('several act together as the sum of their changes, each times its strength, and nothing is compiled or allocated to change one', async () => {
