@@ -139,7 +139,7 @@ const expressions = new Map<string, RegExp>();
 
 /** Whether a key of rank_pattern or alpha_pattern means a module; `patternComplaint` finds no fault with the key. */
 export function matchesPattern(key: string, modulePath: string): boolean {
-  const expression = expressions.get(key) ?? new RegExp(`^(.*\\.)?(${key})$`);
+  const expression = expressions.get(key) ?? new RegExp(`^(?:.*\\.)?(?:${key})$`);
   expressions.set(key, expression);
   return expression.test(modulePath);
 }
@@ -154,7 +154,7 @@ export function patternComplaint(pattern: string): string | null {
   if ((pattern.match(/[*+{]/g) ?? []).length > 4) return 'has more than 4 repetitions';
   if (/\(\?[^:]/.test(pattern)) return 'has a group of a kind that Hone does not follow';
   try {
-    new RegExp(`^(${pattern})$`);
+    new RegExp(`^(?:${pattern})$`);
     return null;
   } catch {
     return 'is no regular expression';

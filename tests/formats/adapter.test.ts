@@ -60,6 +60,7 @@ describe('a PEFT adapter', () => {
     ['a start that changed the base', { init_lora_weights: 'pissa_niter_16' }, 'began as pissa_niter_16'],
     ['trained tokens', { trainable_token_indices: [1] }, 'trainable_token_indices'],
     ['modules that Hone does not adapt', { target_modules: ['q_proj', 'embed_tokens'] }, 'target_modules names embed_tokens'],
+    ['an expression that only looks like one in brackets', { target_modules: '?!' }, 'is no regular expression'],
     ['a rank other than its tensors', { r: 4 }, 'has rank 3, and the config says r = 4'],
     ['fewer target modules than tensors', { target_modules: ['q_proj'] }, 'is no LoRA matrix of its target_modules'],
     ['no rank', { r: null }, 'the key r is missing'],
