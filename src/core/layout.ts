@@ -8,25 +8,31 @@ import { projectionPath, projectionShape, type ModelConfig, type Projection, typ
  * `lm_head.weight` only where the head is not tied to the embedding.
  */
 export function expectedTensors(config: ModelConfig): Map<string, number[]> {
-  const { hidden_size, vocab_size, head_dim } = config;
-  const { qkv_bias, qk_norm, sandwich_norms } = familyOf(config).decoder;
+  const { hidden_size, vocab_size } = config;
   const shapes = new Map<string, number[]>([['model.embed_tokens.weight', [vocab_size, hidden_size]]]);
+  const inLayer = layerTensors(config);
   for (let layer = 0; layer < config.num_hidden_layers; layer++) {
-    const prefix = `model.layers.${layer}.`;
-    shapes.set(`${prefix}input_layernorm.weight`, [hidden_size]);
-    for (const projection of projectionsOf(config)) {
-      const path = `${prefix}${projectionPath(projection)}`;
-      const shape = projectionShape(config, projection);
-      shapes.set(`${path}.weight`, shape);
-      if (hasBias(config, qkv_bias, projection)) shapes.set(`${path}.bias`, [shape[0]]);
-    }
-    if (qk_norm) for (const name of ['q_norm', 'k_norm']) shapes.set(`${prefix}self_attn.${name}.weight`, [head_dim]);
-    shapes.set(`${prefix}post_attention_layernorm.weight`, [hidden_size]);
-    if (!sandwich_norms) continue;
-    for (const name of ['pre_feedforward_layernorm', 'post_feedforward_layernorm']) shapes.set(`${prefix}${name}.weight`, [hidden_size]);
+    for (const [name, shape] of inLayer) shapes.set(`model.layers.${layer}.${name}`, shape);
   }
   shapes.set('model.norm.weight', [hidden_size]);
   if (!config.tie_word_embeddings) shapes.set('lm_head.weight', [vocab_size, hidden_size]);
+  return shapes;
+}
+
+/** The weights of one layer, by their names inside `model.layers.N.`; all layers have the same. */
+export function layerTensors(config: ModelConfig): Map<string, number[]> {
+  const { hidden_size, head_dim } = config;
+  const { qkv_bias, qk_norm, sandwich_norms } = familyOf(config).decoder;
+  const shapes = new Map<string, number[]>([['input_layernorm.weight', [hidden_size]]]);
+  for (const projection of projectionsOf(config)) {
+    const path = projectionPath(projection);
+    const shape = projectionShape(config, projection);
+    shapes.set(`${path}.weight`, shape);
+    if (hasBias(config, qkv_bias, projection)) shapes.set(`${path}.bias`, [shape[0]]);
+  }
+  if (qk_norm) for (const name of ['q_norm', 'k_norm']) shapes.set(`self_attn.${name}.weight`, [head_dim]);
+  shapes.set('post_attention_layernorm.weight', [hidden_size]);
+  if (sandwich_norms) for (const name of ['pre_feedforward_layernorm', 'post_feedforward_layernorm']) shapes.set(`${name}.weight`, [hidden_size]);
   return shapes;
 }
 

@@ -1,7 +1,7 @@
 import type { ByteSink } from '../core/bytes';
 import { ExportError } from '../core/errors';
 import { expectedTensors } from '../core/layout';
-import { rowBytes, type FileType, type ModelConfig, type ModelSource, type TokenizerSource } from '../core/model';
+import { rowBytes, type FileType, type GgufTokenizerKeys, type ModelConfig, type ModelSource, type TokenizerSource } from '../core/model';
 import { familyOf } from '../core/families';
 import type { Family } from '../core/families/family';
 import { ggufName, interleavedRow, isInterleaved, isOffsetNorm } from '../gguf/families';
@@ -56,10 +56,11 @@ export function mergedLayout(request: MergedModel): MergedLayout {
     parameters += shape.reduce((product, size) => product * size, 1);
     tensors.push({ ...tensor, type: tensorType(type, tensor, family.gguf.architecture, config), source: name });
   }
-  const metadata = modelMetadata(family, config, loadableName(request), parameters, type);
+  const keys = model.tokenizer && ggufTokenizer(model.tokenizer, config.vocab_size, request.encode ?? null);
+  const name = keys ? loadableName(request.name, model.tokenizer!, keys) : request.name;
+  const metadata = modelMetadata(family, config, name, parameters, type);
   const chatTemplate = request.chatTemplate === undefined ? model.chatTemplate : request.chatTemplate;
-  if (model.tokenizer) {
-    const keys = ggufTokenizer(model.tokenizer, config.vocab_size, request.encode ?? null);
+  if (keys) {
     const bos_token_id = keys.bos_token_id ?? config.bos_token_id;
     const eos_token_id = keys.eos_token_id ?? config.eos_token_id[0] ?? null;
     addTokenizerKeys(metadata, { ...keys, bos_token_id, eos_token_id }, chatTemplate);
@@ -75,10 +76,9 @@ export function mergedLayout(request: MergedModel): MergedLayout {
  */
 const PHI3_TOKENS = ['</s>', '<unk>', '<s>', '<|endoftext|>'];
 
-function loadableName({ name, model: { tokenizer, config }, encode }: MergedModel): string {
+function loadableName(name: string, tokenizer: TokenizerSource, { tokens }: GgufTokenizerKeys): string {
   const isNamed = /phi-?3/i.test(name);
-  if (!tokenizer || !(isNamed || dropsSpaceAfterSpecial(tokenizer))) return name;
-  const { tokens } = ggufTokenizer(tokenizer, config.vocab_size, encode ?? null);
+  if (!isNamed && !dropsSpaceAfterSpecial(tokenizer)) return name;
   const isLoadable = PHI3_TOKENS.every((token) => tokens.includes(token));
   if (isNamed) return isLoadable ? name : name.replaceAll(/phi-?3/gi, 'phi 3');
   return isLoadable ? `${name} (phi-3)` : name;

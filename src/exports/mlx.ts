@@ -1,7 +1,7 @@
 import { adaptedPaths, loraRank, loraScale, peftName, type Adapter } from '../core/adapter';
 import { ExportError } from '../core/errors';
 import type { ModelConfig } from '../core/model';
-import { mlxNames } from '../formats/mlx-adapter';
+import { mlxNames, transposed } from '../formats/mlx-adapter';
 import { safetensorsHeader, type TensorPlan } from '../safetensors/writer';
 import { jsonFile, smallFile, type ExportFile } from './files';
 import { allFinite } from './merge';
@@ -56,11 +56,5 @@ function moduleKeys(paths: readonly string[]): string[] {
 function widened(data: Float32Array, length: number): Float32Array {
   const out = new Float32Array(length);
   out.set(data);
-  return out;
-}
-
-function transposed(data: Float32Array, [rows, columns]: readonly [number, number]): Float32Array {
-  const out = new Float32Array(data.length);
-  for (let row = 0; row < rows; row++) for (let column = 0; column < columns; column++) out[column * rows + row] = data[row * columns + column]!;
   return out;
 }

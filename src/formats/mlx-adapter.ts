@@ -58,9 +58,14 @@ async function addTensor(adapter: Adapter, file: ByteSource, info: SafetensorsIn
     return;
   }
   const [rows, columns] = shape as [number, number];
+  adapter.tensors.set(peftName(path, kind === 'lora_a' ? 'A' : 'B'), { shape: [columns, rows], data: transposed(data, [rows, columns]) });
+}
+
+/** mlx-lm's matrices are PEFT's with rows and columns exchanged. */
+export function transposed(data: Float32Array, [rows, columns]: readonly [number, number]): Float32Array {
   const out = new Float32Array(data.length);
   for (let row = 0; row < rows; row++) for (let column = 0; column < columns; column++) out[column * rows + row] = data[row * columns + column]!;
-  adapter.tensors.set(peftName(path, kind === 'lora_a' ? 'A' : 'B'), { shape: [columns, rows], data: out });
+  return out;
 }
 
 /** Ranks are the tensors' own, and every module has the one scale: patterns say so in PEFT's terms. */

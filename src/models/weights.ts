@@ -1,5 +1,5 @@
 import { dequantize } from '../core/blocks';
-import { expectedTensors } from '../core/layout';
+import { expectedTensors, layerTensors } from '../core/layout';
 import { PROJECTIONS, projectionPath, rowBytes, type ModelConfig, type ModelSource, type Projection, type StoredTensor } from '../core/model';
 import type { OnProgress } from '../core/progress';
 import type { Gpu } from '../runtime/device';
@@ -56,12 +56,12 @@ function assemble(config: ModelConfig, lookup: Lookup): DecoderWeights {
 
 /** One layer's weights. */
 export function layerWeights(config: ModelConfig, layer: number, { matrix, vector }: Lookup): LayerWeights {
-  const expected = expectedTensors(config);
+  const present = layerTensors(config);
   const collect = <K extends string, T>(path: (key: K) => string, keys: readonly K[], make: (name: string) => T): Partial<Record<K, T>> =>
     Object.fromEntries(
       keys.flatMap((key) => {
-        const name = `model.layers.${layer}.${path(key)}`;
-        return expected.has(name) ? [[key, make(name)]] : [];
+        const name = path(key);
+        return present.has(name) ? [[key, make(`model.layers.${layer}.${name}`)]] : [];
       }),
     ) as Partial<Record<K, T>>;
   return {
