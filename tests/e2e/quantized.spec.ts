@@ -1,6 +1,6 @@
 import { expect, test, type BrowserContext, type Page } from '@playwright/test';
 import { createHash } from 'node:crypto';
-import { collectErrors, downloaded, expectAccessible, expectNoSidewaysScroll, goTo, goToStep, waitForEnd, withoutSavePicker } from './studio';
+import { collectErrors, downloaded, draftRun, expectAccessible, expectNoSidewaysScroll, goTo, goToStep, waitForEnd, withoutSavePicker } from './studio';
 import type { Certificate } from '../../src/workers/api';
 
 /** A run over a base in 4 bits, from its choice to certified files. */
@@ -29,15 +29,7 @@ const certificate = () => page.getByRole('region', { name: 'Certificate' });
 
 test('the base is chosen in 4 bits, and what that costs is measured on the rows before anything is trained', async () => {
   await page.goto('/');
-  await page.getByRole('button', { name: 'New run' }).click();
-  await page.getByRole('textbox', { name: 'Run name' }).fill('Four bits');
-  await page.getByRole('button', { name: 'Use the demo model' }).click();
-  await page.getByRole('link', { name: 'Use this model' }).click();
-  await page.getByRole('button', { name: 'Use sample data', exact: true }).click();
-  await page.getByRole('link', { name: 'Use this data' }).click();
-  await page.getByText('All settings').click();
-  await page.getByLabel('Paste settings here to use them').fill(JSON.stringify(SETTINGS));
-  await page.getByRole('button', { name: 'Use these settings' }).click();
+  await draftRun(page, 'Four bits', SETTINGS);
   const plan = page.getByRole('complementary', { name: 'Plan' });
   await expect(plan).not.toContainText('held in');
   await page.getByRole('radio', { name: '4 bits' }).check();

@@ -48,8 +48,8 @@ export async function goToStep(page: Page, step: string): Promise<void> {
   await expect(page.locator('h1')).toBeVisible();
 }
 
-/** Starts a run on the demo model and the sample data with settings given as JSON, and waits for its Train screen. */
-export async function startRun(page: Page, name: string, settings: object): Promise<void> {
+/** Drafts a run on the demo model and the sample data with settings given as JSON; ends on its Settings screen. */
+export async function draftRun(page: Page, name: string, settings: object): Promise<void> {
   await goTo(page, '#/');
   await page.getByRole('button', { name: 'New run' }).click();
   await page.getByRole('textbox', { name: 'Run name' }).fill(name);
@@ -60,6 +60,11 @@ export async function startRun(page: Page, name: string, settings: object): Prom
   await page.getByText('All settings').click();
   await page.getByLabel('Paste settings here to use them').fill(JSON.stringify(settings));
   await page.getByRole('button', { name: 'Use these settings' }).click();
+}
+
+/** Starts a drafted run, and waits for its Train screen. */
+export async function startRun(page: Page, name: string, settings: object): Promise<void> {
+  await draftRun(page, name, settings);
   await page.getByRole('complementary', { name: 'Plan' }).getByRole('button', { name: 'Start training' }).click();
   await page.waitForURL(/#\/run\/(?!new-)[^/]+\/train/, { timeout: 240_000 });
 }

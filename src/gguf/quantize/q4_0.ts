@@ -1,4 +1,5 @@
 import { f32ToF16 } from '../../core/dtype';
+import { signedLargest } from './signed-largest';
 
 const { fround } = Math;
 
@@ -8,17 +9,7 @@ const { fround } = Math;
  */
 export function quantizeQ4_0(values: Float32Array, out: Uint8Array): void {
   for (let at = 0, to = 0; at < values.length; at += 32, to += 18) {
-    let largest = 0;
-    let signed = 0;
-    for (let j = 0; j < 32; j++) {
-      const x = values[at + j]!;
-      const magnitude = x < 0 ? -x : x;
-      if (magnitude > largest) {
-        largest = magnitude;
-        signed = x;
-      }
-    }
-    const d = fround(signed / -8);
+    const d = fround(signedLargest(values, at) / -8);
     const inverse = d ? fround(1 / d) : 0;
     const half = f32ToF16(d);
     out[to] = half;
